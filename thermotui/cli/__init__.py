@@ -1,0 +1,1 @@
+"""The command line (Typer): one small file per command."""

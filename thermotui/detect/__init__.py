@@ -1,0 +1,1 @@
+"""Streaming detectors, pure numpy: rows in, alerts and valid reservoir intervals out."""

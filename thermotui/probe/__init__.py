@@ -1,0 +1,1 @@
+"""Measures a live PyTorch model: gradient noise and temperature per layer, autocorrelation, reversibility."""

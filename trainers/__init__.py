@@ -1,0 +1,1 @@
+"""What `thermotui train` launches: families of parametric probabilistic models and the loop that trains them."""

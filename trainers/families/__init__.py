@@ -1,0 +1,1 @@
+"""One file per family of parametric probabilistic model, one protocol (ppm.py)."""

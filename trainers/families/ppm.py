@@ -1,0 +1,83 @@
+"""The one protocol of the families: K members of a parametric probabilistic model p(x|θ) = exp(−φ_θ(x)), batched.
+
+Every parameter tensor carries a leading member axis [K, …]; one optimizer step moves all members at once, each by its
+own batch. The loop owns the optimizer, the schedule of batches, the ledger and the log; a family owns its model, its
+data set, its samplers and its estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from thermotui.runlog.schema import Layer
+from thermotui.thermo.transition import Reading, Transition
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one gradient evaluation yields, on the device: nothing here may force a synchronisation.
+
+    loss, accuracy: [K], detached. noise: [K, L], the unbiased within-batch estimate of the trace of the per-sample
+    gradient covariance of each layer, Σ_i Var_sample(∂_i φ); None where it was not asked for or |b| = 1.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+    noise: Tensor | None = None
+
+
+class PPM(Protocol):
+    """One family, K members side by side."""
+
+    name: str
+    ensemble: int
+    dataset_size: int
+    """Samples in one member's training set B."""
+    layers: tuple[Layer, ...]
+    figures: Mapping[str, str]
+    """Kinds of the columns of `thermo`, as in `Header.figures`."""
+    module: nn.Module
+    """Holds the parameters; each has the member axis first."""
+    layer_parameters: tuple[tuple[str, ...], ...]
+    """For each layer the names of its parameters in `module`."""
+    accuracy_name: str
+    """What the `accuracy` column means for this family, in words."""
+
+    def gradient(self, indices: Tensor, *, measure_noise: bool) -> Batch:
+        """Fill `.grad` of every parameter from the samples `indices` [K, b] (int64, into each member's B)."""
+        ...
+
+    def full_gradient(self) -> dict[str, Tensor]:
+        """∇U_B of every parameter over each member's whole data set, [K, …]; leaves `.grad` untouched."""
+        ...
+
+    def begin(self) -> Reading:
+        """The reading at the present θ; remembers θ and its samples as the start of the next transition."""
+        ...
+
+    def transition(self) -> tuple[Transition, Reading]:
+        """From the remembered θ to the present one; the present one becomes the remembered."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `begin`, `transition` and the samplers remember, generators included; not the parameters."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        ...
+
+
+def layer_norms(module: nn.Module, layer_parameters: tuple[tuple[str, ...], ...]) -> Tensor:
+    """Squared norm of each layer's gradient per member, [K, L], on the device."""
+    parameters = dict(module.named_parameters())
+    columns = []
+    for names in layer_parameters:
+        gradients = [parameters[name].grad for name in names]
+        columns.append(sum(g.flatten(1).square().sum(1) for g in gradients if g is not None))
+    return torch.stack([torch.as_tensor(column) for column in columns], dim=1)
