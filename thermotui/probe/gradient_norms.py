@@ -1,7 +1,7 @@
 """From activations and deltas to the temperature: squared norms of per-sample gradients without the gradients.
 
-Throughout, g_n is the gradient of φ of sample n, b the batch size, N the size of the data set. `deltas` are gradients of
-the *per-sample* φ with respect to a layer's output: with a mean loss, b times what backpropagation delivers.
+Throughout, g_n is the gradient of φ of sample n, b the batch size, N the size of the data set. `deltas` are gradients
+of the *per-sample* φ with respect to a layer's output: with a mean loss, b times what backpropagation delivers.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def sketched_squared_norms(activations: Tensor, deltas: Tensor, sketch: Tensor, 
 def sample_noise_trace(sum_squared_norms: Tensor, mean_squared_norm: Tensor, batch_size: int) -> Tensor:
     """Σ_i Var_sample(∂_i φ) from one batch: (Σ_n ‖g_n‖² − b‖ḡ‖²)/(b − 1).
 
-    sum_squared_norms: Σ_n ‖g_n‖², any shape. mean_squared_norm: ‖ḡ‖² of the batch mean ḡ, same shape. Unbiased for the
-    population variance (divisor N) when the batch is drawn with replacement and for the variance with divisor N − 1 when
-    it is drawn without; `finite_population` knows both. Raises ValueError for b < 2, where it is undefined.
+    sum_squared_norms: Σ_n ‖g_n‖², any shape. mean_squared_norm: ‖ḡ‖² of the batch mean ḡ, same shape. Unbiased for
+    the population variance (divisor N) when the batch is drawn with replacement and for the variance with divisor
+    N − 1 when it is drawn without; `finite_population` knows both. Raises ValueError for b < 2, where it is undefined.
     """
     if batch_size < 2:
         raise ValueError(f"the within-batch variance needs at least two samples, got a batch of {batch_size}")
