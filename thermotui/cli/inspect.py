@@ -1,0 +1,168 @@
+"""`thermotui inspect FILE`: what the run is, its balance sheet, its temperatures, its alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from thermotui.analysis.inspection import Inspection
+
+app = typer.Typer()
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A run log.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, stable keys.")] = False,
+) -> None:
+    """Say what a run is and whether its thermodynamics adds up."""
+    from thermotui.analysis.inspection import inspect_run, to_json
+
+    inspection = inspect_run(file)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(to_json(inspection), ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in _parts(inspection):
+        console.print(part)
+
+
+def _parts(inspection: Inspection) -> list[RenderableType]:
+    from rich.text import Text
+
+    from thermotui.analysis.format import printable
+
+    parts: list[RenderableType] = [_identity(inspection)]
+    if inspection.balance is None:
+        parts.append(Text("\nNo thermodynamics in this log: the balance sheet is empty.", style="italic"))
+    else:
+        parts += [_balance(inspection), _checks(inspection)]
+    if inspection.temperatures:
+        parts.append(_temperatures(inspection))
+    parts.append(_alerts(inspection))
+    parts += [Text(f"note: {printable(note)}", style="italic") for note in inspection.header.notes]
+    return parts
+
+
+def _identity(inspection: Inspection) -> RenderableType:
+    from datetime import datetime
+
+    from rich.table import Table
+
+    from thermotui.analysis.format import format_duration, format_value, printable
+
+    header, state = inspection.header, inspection.state
+    planned = f" of {header.steps:,}" if header.steps else ""
+    said = f" ({printable(state.message)})" if state.message else ""
+    replacement = "with" if header.replacement else "without"
+    table = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("run", printable(header.run_id)),
+        ("file", printable(str(inspection.path))),
+        ("family", f"{printable(header.family)}, {sum(layer.size for layer in header.layers):,} parameters a member"),
+        ("created", datetime.fromtimestamp(header.created).isoformat(" ", "seconds")),
+        ("state", f"{state.state}{said}, last sign of life {format_duration(state.age)} ago"),
+        ("step", f"{state.step:,}{planned}"),
+        ("loss", f"{format_value(inspection.loss_first)} → {format_value(inspection.loss)}"),
+        ("ensemble", f"{header.ensemble} members, varying the {header.ensemble_varies}"),
+        ("batch", f"{header.batch_size} of {header.dataset_size:,}, {replacement} replacement"),
+    ):
+        table.add_row(f"[bold]{name}", value.replace("[", r"\["))
+    return table
+
+
+def _balance(inspection: Inspection) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+
+    from thermotui.analysis.format import format_value
+
+    balance = inspection.balance
+    assert balance is not None
+    mixture = f", p̄ over the {balance.marginal}" if balance.marginal != "none" else ""
+    table = Table(
+        title=f"Balance at step {balance.step:,}, stride {balance.stride}{mixture}", box=box.SIMPLE, title_justify="left"
+    )
+    for column, justify in (("figure", "left"), ("nats", "right"), ("kind", "left"), ("meaning", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left")
+    for figure in balance.figures:
+        value = format_value(figure.value, figure.standard_error, exact=figure.kind == "exact")
+        table.add_row(figure.name, value, figure.kind, figure.description)
+    return table
+
+
+def _checks(inspection: Inspection) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+
+    balance = inspection.balance
+    assert balance is not None
+    verdict = "The balance adds up" if balance.adds_up else "THE BALANCE DOES NOT ADD UP"
+    table = Table(title=verdict, box=box.SIMPLE, title_justify="left")
+    for column in ("holds", "check", "residual", "allowed", "statement"):
+        table.add_column(column, justify="right" if column in ("residual", "allowed") else "left")
+    for check in balance.checks:
+        table.add_row(
+            "yes" if check.holds else "NO", check.name, f"{check.residual:.2e}", f"{check.allowed:.2e}", check.statement
+        )
+    return table
+
+
+def _temperatures(inspection: Inspection) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+
+    from thermotui.analysis.format import format_value, printable
+
+    table = Table(
+        title=f"Reservoir at step {inspection.temperatures[0].step:,}: k_B T by layer, nats",
+        box=box.SIMPLE,
+        title_justify="left",
+    )
+    for column in ("layer", "parameters", "temperature", "full gradient", "mean of run", "late / early", "force"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for layer in inspection.temperatures:
+        table.add_row(
+            f"{layer.layer} {printable(layer.name)}".replace("[", r"\["),
+            f"{layer.size:,}",
+            format_value(layer.temperature, layer.temperature_se),
+            format_value(layer.full, layer.full_se),
+            format_value(layer.mean),
+            format_value(layer.relative_change),
+            format_value(layer.force),
+        )
+    return table
+
+
+def _alerts(inspection: Inspection) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from thermotui.analysis.format import printable
+
+    if not inspection.alerts:
+        return Text("No alerts.")
+    table = Table(title=f"{len(inspection.alerts)} alerts", box=box.SIMPLE, title_justify="left")
+    for column in ("kind", "layer", "interval", "severity", "evidence"):
+        table.add_column(column)
+    names = [layer.name for layer in inspection.header.layers]
+    for alert in inspection.alerts:
+        end = "…" if alert.end is None else f"{alert.end:,}"
+        layer = names[alert.layer] if 0 <= alert.layer < len(names) else "all"
+        table.add_row(
+            *(
+                printable(text).replace("[", r"\[")
+                for text in (alert.kind, layer, f"{alert.start:,} – {end}", alert.severity, alert.message)
+            )
+        )
+    return table
