@@ -132,9 +132,11 @@ AUTOCORRELATION = Stream(
     (
         _STEP,
         Field("window", "i8", "steps", "samples of η in the window"),
-        Field("bound", "f4", "", "two-sided 95 % bound of white noise, 1.96/√window"),
-        Field("autocorrelation", "f4", "", "C(t, lag) / C(t, 0)", ("layer", "lag")),
-        Field("expected_echo", "f4", "", "what sampling without replacement alone gives at the lag", ("lag",)),
+        Field("bound", "f4", "", "two-sided 95 % bound of white noise, 1.96/√(window · ensemble)"),
+        Field(
+            "autocorrelation", "f4", "", "C(t, lag) / C(t, 0); column j is lag j, so column 0 is 1", ("layer", "lag")
+        ),
+        Field("expected_echo", "f4", "", "what sampling without replacement alone gives; column 0 is 1", ("lag",)),
     ),
     rollups=False,
 )
