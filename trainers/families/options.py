@@ -1,0 +1,39 @@
+"""The typed options that each family adds to the common ones; free of torch, so that `train --help` stays quick."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field that the command line shows as an option with this help text."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """For families that learn from images."""
+
+    data: Literal["digits", "mnist", "fashion-mnist"] = option("digits", "Data set; digits is bundled.")
+    data_dir: Path | None = option(None, "Directory of the data set's IDX files; default: download to a cache.")
+
+
+@dataclass(frozen=True)
+class GaussianOptions:
+    """Options of the Gaussian-mean family."""
+
+    dimension: int = option(8, "Dimension d of x.")
+    sigma: float = option(1.0, "Standard deviation σ of the model.")
+    data_sigma: float = option(1.0, "Standard deviation √C of the data in each dimension.")
+    data_mean: float = option(2.0, "Mean of the data in each dimension; θ starts at 0.")
+    dataset_size: int = option(2000, "Samples in the data set B.")
+
+
+@dataclass(frozen=True)
+class SoftmaxOptions(ImageOptions):
+    """Options of the softmax classifier."""
+
+    widths: str = option("200,200,200,200", "Widths of the hidden layers, comma-separated; empty for none.")

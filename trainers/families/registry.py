@@ -1,0 +1,44 @@
+"""Which families there are. Adding one is a line here, its options beside it, and its module."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from trainers.families import options as of
+
+if TYPE_CHECKING:
+    from trainers.families.ppm import PPM
+    from trainers.setup import Setup
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of the command line.
+
+    module: imported only when the family is trained; holds `build(options, setup) -> PPM`. options: dataclass of the
+    options it adds. defaults: common options (`trainers.config.TrainConfig`) for which it has better defaults.
+    """
+
+    help: str
+    module: str
+    options: type[Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, options: Any, setup: Setup) -> PPM:
+        """The family's model, K members side by side; InputError for options that do not fit together."""
+        build = cast("Callable[[Any, Setup], PPM]", importlib.import_module(self.module).build)
+        return build(options, setup)
+
+
+FAMILIES: dict[str, Family] = {
+    "gaussian": Family(
+        "The mean of a Gaussian: every figure has a closed form.",
+        "trainers.families.gaussian",
+        of.GaussianOptions,
+        {"stride": 1, "probe_size": 1024, "steps": 5000},
+    ),
+    "softmax": Family("A multilayer softmax classifier.", "trainers.families.softmax", of.SoftmaxOptions),
+}
