@@ -1,0 +1,64 @@
+"""Autocorrelation of η: unbiased for white noise, right for AR(1), and the echo of epochs as enumerated."""
+
+import numpy as np
+import pytest
+import torch
+
+from thermotui.probe.autocorrelation import GradientProjection, epoch_echo, window_autocorrelation
+
+
+def test_ar1_within_its_error_at_each_lag() -> None:
+    rng = np.random.default_rng(0)
+    rho, window, series = 0.6, 512, 400
+    noise = rng.standard_normal((window + 200, series))
+    values = np.zeros_like(noise)
+    for t in range(1, len(noise)):
+        values[t] = rho * values[t - 1] + noise[t]
+    drift = np.linspace(0, 30, window)[:, None]
+    estimate = window_autocorrelation(torch.from_numpy(values[200:] + drift)[..., None], 12).numpy()
+    mean, error = estimate.mean(0), estimate.std(0) / np.sqrt(series)
+    # What removing a line takes from coloured noise is of order (1 + ρ)/(1 − ρ) · 2/W, beside the sampling error.
+    bias = (1 + rho) / (1 - rho) * 2 / window
+    assert (np.abs(mean - rho ** np.arange(12))[1:] < 4 * error[1:] + bias).all()
+
+
+def test_white_noise_is_unbiased_and_inside_its_bound() -> None:
+    series = torch.randn(40, 20_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    estimate = window_autocorrelation(series, 5)[:, 1:]
+    assert (estimate.mean(0).abs() < 4 * estimate.std(0) / 20_000**0.5).all()
+    assert ((estimate.abs() > 1.96 / 40**0.5).double().mean(0) < 0.06).all()
+
+
+def test_echo_of_epochs_without_replacement() -> None:
+    rng = np.random.default_rng(2)
+    epoch, epochs, lags = 6, 40_000, 9
+    population = rng.standard_normal(epoch)
+    series = population[np.argsort(rng.random((epochs, epoch)), axis=1)].ravel() - population.mean()
+    variance = np.mean(series**2)
+    measured = [np.mean(series[: series.size - k] * series[k:]) / variance for k in range(lags)]
+    np.testing.assert_allclose(measured, epoch_echo(lags, batches_per_epoch=epoch), atol=0.01)
+    assert (epoch_echo(4, batches_per_epoch=None) == [1, 0, 0, 0]).all()
+
+
+@pytest.mark.parametrize("member_axis", [True, False])
+def test_projections_keep_the_squared_norm_on_average(member_axis: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    members = (5,) if member_axis else ()
+    layers = [
+        [torch.randn(*members, 6, 4, generator=generator), torch.randn(*members, 6, generator=generator)],
+        [torch.randn(*members, 3, 2, 2, 2, generator=generator)],
+    ]
+    project = GradientProjection(layers, member_axis=member_axis, projections=20_000, seed=4)
+    projected = project(layers)
+    assert projected.shape == (*members, 2, 20_000)
+    start = len(members)
+    for index, layer in enumerate(layers):
+        exact = sum(g.flatten(start).square().sum(-1) for g in layer)
+        torch.testing.assert_close(projected[..., index, :].square().mean(-1), exact, rtol=0.08, atol=0.0)
+    torch.testing.assert_close(project([[2 * g for g in layer] for layer in layers]), 2 * projected)
+
+
+def test_constant_gradients_have_no_autocorrelation_and_short_windows_are_refused() -> None:
+    assert window_autocorrelation(torch.zeros(30, 2, 1), 4).isnan().all()
+    with pytest.raises(ValueError, match="too short"):
+        window_autocorrelation(torch.zeros(4, 1), 4)

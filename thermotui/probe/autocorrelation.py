@@ -1,0 +1,107 @@
+"""Autocorrelation of η from a few random projections of the gradient, so that no gradient is ever kept.
+
+The projections are rank one, yᵢ = uᵢᵀ G vᵢ with random signs, so their memory is rows + columns of each parameter and
+E[yᵢ²] = ‖G‖². η and the force cannot be told apart in one series of gradients; within a window the force is taken to be
+linear in time and removed by regression, and what the regression takes from white noise is put back exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class GradientProjection:
+    """Projects each layer's gradient on `projections` seeded rank-one directions, the same at every step."""
+
+    def __init__(
+        self,
+        layers: Sequence[Sequence[Tensor]],
+        *,
+        member_axis: bool,
+        projections: int = 4,
+        seed: int = 0,
+    ) -> None:
+        """Draw the directions for `layers`, each a sequence of parameters (their shapes, device and dtype are used).
+
+        With `member_axis` the first axis of every parameter is the ensemble and is not projected.
+        """
+        generator = torch.Generator().manual_seed(seed)
+
+        def signs(rows: int, like: Tensor) -> Tensor:
+            bits = torch.randint(0, 2, (rows, projections), generator=generator)
+            return (2 * bits - 1).to(device=like.device, dtype=like.dtype)
+
+        self.member_axis = member_axis
+        self.directions: list[list[tuple[Tensor | None, Tensor]]] = []
+        for parameters in layers:
+            directions: list[tuple[Tensor | None, Tensor]] = []
+            for parameter in parameters:
+                shape = parameter.shape[1:] if member_axis else parameter.shape
+                columns = shape[1:].numel()
+                row = signs(shape[0], parameter) if len(shape) else signs(1, parameter)
+                directions.append((row, signs(columns, parameter)) if len(shape) > 1 else (None, row))
+            self.directions.append(directions)
+
+    def __call__(self, layers: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Project the gradients, given like the parameters: [K, L, projections] ([L, projections] without members)."""
+        return torch.stack(
+            [
+                torch.stack([self._project(g, *d) for g, d in zip(gradients, directions, strict=True)]).sum(0)
+                for gradients, directions in zip(layers, self.directions, strict=True)
+            ],
+            dim=-2,
+        )
+
+    def _project(self, gradient: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
+        flat = (
+            gradient.flatten(2 if self.member_axis else 1)
+            if rows is not None
+            else gradient.reshape(*gradient.shape[:1] if self.member_axis else (), -1)
+        )
+        projected = flat @ columns
+        return projected if rows is None else (projected * rows).sum(-2)
+
+
+def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
+    """C(lag)/C(0) of windows of projected gradients, lags 0 … lags − 1, averaged over the projections.
+
+    series: [W, ..., projections], consecutive steps along the first axis. Returns [..., lags], float64. The linear
+    trend is removed by regression, M = 1 − H; white noise of variance σ² then has Σ_t ⟨e_t e_{t+k}⟩ = σ² Σ_t M_{t,t+k},
+    which is subtracted, so the estimate is unbiased for white noise. NaN where the series does not vary. Raises
+    ValueError unless W exceeds `lags` and 2.
+    """
+    window = series.shape[0]
+    if window <= max(lags, 2):
+        raise ValueError(f"a window of {window} steps is too short for {lags} lags")
+    values = series.double()
+    time = torch.arange(window, dtype=torch.float64, device=series.device) - (window - 1) / 2
+    basis = torch.stack([torch.full_like(time, window**-0.5), time / time.norm()], dim=1)
+    values = values - torch.tensordot(basis, torch.tensordot(basis, values, dims=([0], [0])), dims=([1], [0]))
+    variance = values.square().sum((0, -1)) / (window - 2)
+    columns = [torch.where(variance > 0, 1.0, torch.nan).to(torch.float64)]
+    for lag in range(1, lags):
+        pairs = window - lag
+        taken = (basis[:pairs] * basis[lag:]).sum()
+        covariance = (values[:pairs] * values[lag:]).sum((0, -1)) + variance * taken
+        columns.append(covariance / (pairs * variance))
+    return torch.stack(columns, dim=-1)
+
+
+def epoch_echo(lags: int, *, batches_per_epoch: int | None) -> NDArray[np.float64]:
+    """Autocorrelation of η that sampling without replacement alone gives at lags 0 … lags − 1, shape [lags].
+
+    −(M − k)/(M(M − 1)) at lag 0 < k < M for epochs of M batches, since η sums to 0 over an epoch; 0 elsewhere, and
+    everywhere beyond lag 0 when batches are independent (`batches_per_epoch` None). Epochs of one batch have no noise.
+    """
+    echo = np.zeros(lags)
+    echo[:1] = 1.0
+    if batches_per_epoch is not None and batches_per_epoch > 1:
+        lag = np.arange(1, lags)
+        epoch = float(batches_per_epoch)
+        echo[1:] = np.where(lag < epoch, -(epoch - lag) / (epoch * (epoch - 1.0)), 0.0)
+    return echo

@@ -1,0 +1,127 @@
+"""From the raw sums of a measurement to the rows of `reservoir`: float64 on the host, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RAW = (
+    "noise_trace",  # Σ_i Var_sample(∂_i φ)
+    "gradient",  # ‖g‖²
+    "pairing",  # θ·g
+    "drift",  # ‖θ − θ_0‖²/‖θ_0‖²
+    "force",  # ‖∇U_B‖²
+    "eta_1",  # Σ_i η_i
+    "eta_2",  # Σ_i η_i²
+    "eta_3",  # Σ_i η_i³
+    "eta_4",  # Σ_i η_i⁴
+    "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
+)
+"""What the device adds up per member and layer in one measurement; NaN where it was not measured."""
+
+HISTORY = 16
+"""Consecutive measurements of a single run whose differences give the standard error."""
+
+
+class ReservoirRows:
+    """Keeps the little history that Yaida's ratio and a single run's standard errors need."""
+
+    def __init__(self, dtype: np.dtype[np.void], sizes: Array, *, noise_factor: float, averaged: int) -> None:
+        """Start empty.
+
+        dtype: of a row of `reservoir`. sizes: parameters per layer of one member, [L]. noise_factor: Σ_i Var(η_i) per
+        unit of the noise trace. averaged: measurements that Yaida's ratio averages.
+        """
+        self.dtype = dtype
+        self.sizes = sizes
+        self.noise_factor = noise_factor
+        self.averaged = averaged
+        self.temperatures = np.empty((0, sizes.size))
+        self.temperatures_full = np.empty((0, sizes.size))
+        self.balance = np.empty((0, 2, sizes.size))
+
+    def rows(self, steps: list[int], times: list[float], mobilities: list[float], raw: Array) -> NDArray[np.void]:
+        """Rows of n measurements. raw: [n, len(RAW), K, L]."""
+        rows = np.zeros(len(steps), self.dtype)
+        rows["step"], rows["time"], rows["mobility"] = steps, times, mobilities
+        value = {name: raw[:, index] for index, name in enumerate(RAW)}
+        mobility = np.asarray(mobilities)[:, None, None]
+        per_parameter = mobility / (2.0 * self.sizes)
+
+        noise = value["noise_trace"] * self.noise_factor
+        rows["temperature"], rows["temperature_se"], self.temperatures = _mean_and_error(
+            per_parameter * noise, self.temperatures
+        )
+        measured = ~np.isnan(value["eta_2"]).all(axis=(1, 2))
+        rows["temperature_full"] = rows["temperature_full_se"] = np.nan
+        rows["temperature_full"][measured], rows["temperature_full_se"][measured], self.temperatures_full = (
+            _mean_and_error((per_parameter * value["eta_2"])[measured], self.temperatures_full)
+        )
+        force = value["force"].mean(axis=1)
+        rows["force"] = np.sqrt(force)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows["signal_to_noise"] = force / noise.mean(axis=1)
+            rows["noise_skew"], rows["noise_kurtosis"] = self._shape_of_noise(value)
+        rows["drift"] = np.sqrt(value["drift"]).mean(axis=1)
+        rows["reversibility_gap"] = np.sqrt(value["gap"]).mean(axis=1)
+        rows["fluctuation_dissipation"] = self._yaida(value["pairing"], mobility / 2.0 * value["gradient"])
+        return rows
+
+    def state_dict(self) -> dict[str, Array]:
+        """The history."""
+        return {
+            "temperatures": self.temperatures,
+            "temperatures_full": self.temperatures_full,
+            "balance": self.balance,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Continue from a history."""
+        self.temperatures = np.asarray(state["temperatures"])
+        self.temperatures_full = np.asarray(state["temperatures_full"])
+        self.balance = np.asarray(state["balance"])
+
+    def _shape_of_noise(self, value: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Skewness and excess kurtosis of the components of η, each [n, L], mean over the members."""
+        m1, m2, m3, m4 = (value[f"eta_{power}"] / self.sizes for power in (1, 2, 3, 4))
+        variance = m2 - m1**2
+        third = m3 - 3 * m1 * m2 + 2 * m1**3
+        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+        return (third / variance**1.5).mean(axis=1), (fourth / variance**2 - 3).mean(axis=1)
+
+    def _yaida(self, pairing: Array, dissipation: Array) -> Array:
+        """⟨θ·∇U⟩ / ⟨r/2 g²⟩ over the ensemble and the last `averaged` measurements, [n, L]."""
+        new = np.stack([pairing.mean(axis=1), dissipation.mean(axis=1)], axis=1)
+        past = len(self.balance)
+        series = np.concatenate([self.balance, new])
+        totals = np.concatenate([np.zeros_like(series[:1]), np.cumsum(series, axis=0)])
+        last = np.arange(past + 1, len(series) + 1)
+        sums = totals[last] - totals[np.maximum(last - self.averaged, 0)]
+        self.balance = series[-self.averaged :]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(sums[:, 0] / sums[:, 1])
+
+
+def _mean_and_error(members: Array, history: Array) -> tuple[Array, Array, Array]:
+    """Mean over the ensemble, its standard error (both [n, L]), and the history after these n measurements.
+
+    members: [n, K, L]. The error is the members' spread / √K. A single run has no ensemble: there it is that of one
+    measurement, from the squared differences of its last `HISTORY` measurements, which a slow drift does not enter; NaN
+    before the fourth.
+    """
+    mean = members.mean(axis=1)
+    count, ensemble = members.shape[:2]
+    if ensemble > 1:
+        return mean, members.std(axis=1, ddof=1) / np.sqrt(ensemble), history
+    series = np.concatenate([history, mean])
+    error = np.full_like(mean, np.nan)
+    for row in range(count):
+        end = len(history) + row + 1
+        recent = series[max(end - HISTORY, 0) : end]
+        if len(recent) >= 4:
+            error[row] = np.sqrt(np.square(np.diff(recent, axis=0)).mean(axis=0) / 2)
+    return mean, error, series[-HISTORY:]
