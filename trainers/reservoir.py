@@ -124,6 +124,9 @@ class ReservoirMeter:
             force = [[full[name] for name in names] for names in self.family.layer_parameters]
             eta = _difference(force, gradients)
             figures["force"] = _power_sum(force, 2)
+            figures["force_max"] = torch.stack(
+                [torch.stack([f.abs().flatten(1).amax(1) for f in layer]).amax(0) for layer in force], dim=1
+            )
             figures |= {f"eta_{power}": _power_sum(eta, power) for power in (1, 2, 3, 4)}
             self._before = _detached(self._parameters)
         missing = torch.full_like(figures["gradient"], torch.nan)

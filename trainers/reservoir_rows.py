@@ -19,6 +19,7 @@ RAW = (
     "eta_2",  # Σ_i η_i²
     "eta_3",  # Σ_i η_i³
     "eta_4",  # Σ_i η_i⁴
+    "force_max",  # max_i |∂_i U_B|
     "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
 )
 """What the device adds up per member and layer in one measurement; NaN where it was not measured."""
@@ -63,6 +64,7 @@ class ReservoirRows:
         )
         force = value["force"].mean(axis=1)
         rows["force"] = np.sqrt(force)
+        rows["force_max"] = value["force_max"].mean(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             rows["signal_to_noise"] = force / noise.mean(axis=1)
             rows["noise_skew"], rows["noise_kurtosis"] = self._shape_of_noise(value)

@@ -178,6 +178,7 @@ def test_moments_of_the_noise_and_force_by_hand() -> None:
     np.testing.assert_allclose(row["noise_skew"], ((centred**3).mean(2) / variance**1.5).mean(0), rtol=1e-5)
     np.testing.assert_allclose(row["noise_kurtosis"], ((centred**4).mean(2) / variance**2 - 3).mean(0), rtol=1e-5)
     np.testing.assert_allclose(row["force"], force.square().sum(2).mean(0).sqrt().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(row["force_max"], force.abs().amax(2).mean(0).numpy(), rtol=1e-6)
 
 
 def test_resumed_meter_goes_on_exactly() -> None:

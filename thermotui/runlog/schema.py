@@ -123,6 +123,7 @@ RESERVOIR = Stream(
         Field("drift", "f4", "", "‖θ − θ_0‖ / ‖θ_0‖", ("layer",)),
         Field("reversibility_gap", "f4", "", "‖θ† − θ_t‖ / ‖θ_{t+1} − θ_t‖, Appendix A", ("layer",)),
         Field("fluctuation_dissipation", "f4", "", "⟨θ·∇U⟩ / (r/2 ⟨g²⟩), 1 when stationary (Yaida)", ("layer",)),
+        Field("force_max", "f4", "", "largest component of the force, max_i |∂_i U_B|", ("layer",)),
     ),
 )
 
@@ -189,7 +190,8 @@ STREAMS: dict[str, Stream] = {
     stream.name: stream for stream in (STEPS, THERMO, RESERVOIR, AUTOCORRELATION, MEMBERS, ALERTS, HEARTBEAT)
 }
 
-ROLLUP_FACTORS = (64, 4096, 262144)
+ROLLUP_FACTORS = (64, 512, 4096, 32768, 262144)
+"""Rows behind one rollup row, level by level; each divides the next, and all are powers of two."""
 
 
 @dataclass(frozen=True)
