@@ -79,16 +79,16 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "temperatures": [asdict(temperature) for temperature in inspection.temperatures],
         "alerts": [asdict(alert) for alert in inspection.alerts],
     }
-    finite: dict[str, Any] = _finite(document)
-    return finite
+    cleaned: dict[str, Any] = finite(document)
+    return cleaned
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinity."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

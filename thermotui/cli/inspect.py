@@ -89,9 +89,8 @@ def _balance(inspection: Inspection) -> RenderableType:
     balance = inspection.balance
     assert balance is not None
     mixture = f", p̄ over the {balance.marginal}" if balance.marginal != "none" else ""
-    table = Table(
-        title=f"Balance at step {balance.step:,}, stride {balance.stride}{mixture}", box=box.SIMPLE, title_justify="left"
-    )
+    title = f"Balance at step {balance.step:,}, stride {balance.stride}{mixture}"
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column, justify in (("figure", "left"), ("nats", "right"), ("kind", "left"), ("meaning", "left")):
         table.add_column(column, justify="right" if justify == "right" else "left")
     for figure in balance.figures:

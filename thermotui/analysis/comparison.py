@@ -1,0 +1,116 @@
+"""Where runs differ: configuration, balance sheet, temperatures, alerts. The answer of `compare`, as data."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from thermotui.analysis.balance import TOTALS
+from thermotui.analysis.inspection import Inspection
+
+NOT_COMPARED = {"layers", "config", "versions", "notes", "figures", "detectors", "run_id", "created", "host", "pid"}
+"""Header fields that differ between any two runs, or are compared in their own right."""
+
+
+@dataclass(frozen=True)
+class FigureComparison:
+    """One figure in every run: values and standard errors in nats, NaN where a run lacks it.
+
+    `deviation` is the largest difference from the first run in units of its standard error; NaN without errors.
+    `comparable` is False where the runs' strides differ and the figure depends on the stride.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+    deviation: float
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side, in the order given."""
+
+    files: tuple[str, ...]
+    steps: tuple[int, ...]
+    configuration: dict[str, tuple[Any, ...]]
+    figures: tuple[FigureComparison, ...]
+    temperatures: dict[str, tuple[float, ...]]
+    alerts: dict[str, tuple[int, ...]]
+    remarks: tuple[str, ...]
+
+
+def compare_runs(inspections: Sequence[Inspection]) -> Comparison:
+    """Compare two runs or more."""
+    strides = {inspection.header.stride for inspection in inspections}
+    return Comparison(
+        files=tuple(str(inspection.path) for inspection in inspections),
+        steps=tuple(inspection.state.step for inspection in inspections),
+        configuration=_configuration(inspections),
+        figures=_figures(inspections, same_stride=len(strides) == 1),
+        temperatures=_temperatures(inspections),
+        alerts=_alerts(inspections),
+        remarks=_remarks(inspections),
+    )
+
+
+def _configuration(inspections: Sequence[Inspection]) -> dict[str, tuple[Any, ...]]:
+    described = []
+    for inspection in inspections:
+        header = {name: value for name, value in asdict(inspection.header).items() if name not in NOT_COMPARED}
+        described.append(header | {f"config.{name}": value for name, value in inspection.header.config.items()})
+    names = dict.fromkeys(name for description in described for name in description)
+    rows = {name: tuple(description.get(name) for description in described) for name in names}
+    return {name: values for name, values in rows.items() if any(value != values[0] for value in values[1:])}
+
+
+def _figures(inspections: Sequence[Inspection], *, same_stride: bool) -> tuple[FigureComparison, ...]:
+    sheets = [
+        {} if inspection.balance is None else {figure.name: figure for figure in inspection.balance.figures}
+        for inspection in inspections
+    ]
+    comparisons = []
+    for name in dict.fromkeys(name for sheet in sheets for name in sheet):
+        values = tuple(sheet[name].value if name in sheet else math.nan for sheet in sheets)
+        errors = tuple(sheet[name].standard_error if name in sheet else math.nan for sheet in sheets)
+        deviations = [
+            abs(value - values[0]) / math.hypot(error, errors[0])
+            for value, error in zip(values[1:], errors[1:], strict=True)
+            if math.hypot(error, errors[0]) > 0
+        ]
+        comparable = same_stride or name not in (*TOTALS, "learning_efficiency")
+        deviation = max(deviations, default=math.nan) if comparable else math.nan
+        comparisons.append(FigureComparison(name, values, errors, deviation, comparable))
+    return tuple(comparisons)
+
+
+def _temperatures(inspections: Sequence[Inspection]) -> dict[str, tuple[float, ...]]:
+    by_layer = [{t.name: t.mean for t in inspection.temperatures} for inspection in inspections]
+    names = dict.fromkeys(name for layers in by_layer for name in layers)
+    return {name: tuple(layers.get(name, math.nan) for layers in by_layer) for name in names}
+
+
+def _alerts(inspections: Sequence[Inspection]) -> dict[str, tuple[int, ...]]:
+    counts = [Counter(alert.kind for alert in inspection.alerts) for inspection in inspections]
+    return {kind: tuple(count[kind] for count in counts) for kind in sorted(set().union(*counts))}
+
+
+def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
+    headers = [inspection.header for inspection in inspections]
+    remarks = []
+    strides = sorted({header.stride for header in headers})
+    if len(strides) > 1:
+        remarks.append(
+            f"strides differ ({', '.join(map(str, strides))}): work, heat and entropy productions belong to different "
+            "processes and are not compared; W + Q, the entropies and L-info are"
+        )
+    if len({header.ensemble for header in headers}) > 1:
+        remarks.append("ensemble sizes differ: the lower bound of L-info is capped at ln K of each")
+    if len({header.ensemble_varies for header in headers}) > 1:
+        remarks.append("one ensemble varies the seed (I(X;Θ|B)), another the data (I(X;Θ)): different informations")
+    if len({inspection.state.step for inspection in inspections}) > 1:
+        remarks.append("the runs stand at different steps: running totals are compared as they stand")
+    return tuple(remarks)
