@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class TrainConfig:
     stride: int = option(10, "Optimizer steps in one thermodynamic transition; part of the figures' meaning.")
     probe_size: int = option(256, "Probe inputs or samples behind each figure.")
     reservoir_stride: int = option(20, "Steps between measurements of the reservoir.")
-    full_stride: int = option(500, "Steps between measurements against the full gradient.")
+    full_stride: int = option(0, "Steps between measurements against the full gradient; 0: a tenth of the time.")
     learning_rate_at: tuple[str, ...] = option((), "STEP:VALUE, a new learning rate from that step on; repeatable.")
     corrupt_labels: tuple[str, ...] = option(
         (), "START:END:FRACTION, that part of the training labels is wrong in those steps; repeatable."
@@ -41,11 +42,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """InputError, naming the option, for values out of range."""
-        for name in ("steps", "batch_size", "ensemble", "stride", "probe_size", "reservoir_stride", "full_stride"):
+        for name in ("steps", "batch_size", "ensemble", "stride", "probe_size", "reservoir_stride"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
         _require(0 < self.learning_rate < float("inf"), "learning_rate", self.learning_rate, "must be positive")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "must lie in 0 … 2^63 − 1")
-        _require(self.checkpoint_every >= 0, "checkpoint_every", self.checkpoint_every, "must not be negative")
+        for name in ("full_stride", "checkpoint_every"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
         for kind in self.stop_on:
             _require(kind in KINDS, "stop_on", kind, f"is no kind of alert; the kinds are {', '.join(KINDS)}")
         self.learning_rates()
@@ -68,7 +70,7 @@ class TrainConfig:
             _require(1 <= start < end and 0 < fraction <= 1, "corrupt_labels", text, "needs 1 ≤ START < END, 0 < F ≤ 1")
             stretches.append((start, end, fraction))
         stretches.sort()
-        for (_, end, _), (start, _, _) in zip(stretches, stretches[1:], strict=False):
+        for (_, end, _), (start, _, _) in itertools.pairwise(stretches):
             _require(end <= start, "corrupt_labels", f"…:{end} and {start}:…", "must not overlap")
         return stretches
 

@@ -51,6 +51,16 @@ class Setup:
             )
         return generator.permutation(size)[: share * self.ensemble].reshape(self.ensemble, share)
 
+    @property
+    def figures(self) -> dict[str, str]:
+        """What kind of number the columns are that depend on the mixture, for `PPM.figures`."""
+        if self.ensemble == 1:
+            bounds = {"l_info_lower": "none", "l_info_upper": "none"}
+            window = ("entropy_marginal", "ep_marginal", "ep_ignorance", "l_info_window", "learning_efficiency")
+            return bounds | dict.fromkeys(window, "substitute")
+        upper = "upper bound" if self.ensemble >= 3 else "none"
+        return {"l_info_lower": "lower bound", "l_info_upper": upper, "l_info_window": "none"}
+
     def _sequence(self, purpose: str) -> np.random.SeedSequence:
         return np.random.SeedSequence([self.seed, *purpose.encode()])
 
