@@ -1,0 +1,119 @@
+"""What surrounds a plot: value axis, step axis with alert marks, header with the last or the pointed-at values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thermotui.tui.charts.frame import Frame
+from thermotui.tui.charts.model import ChartData, SeriesData
+from thermotui.tui.charts.numbers import format_tick, format_value, to_ascii
+from thermotui.tui.charts.scales import Axis, linear_ticks
+
+SEVERITY_ORDER = {"minor": 0, "warning": 1, "critical": 2}
+
+
+def gutter_width(width: int) -> int:
+    """Cells left of the plot for labels of the value axis: the same for every chart of a width, so panels line up."""
+    if width < 20:
+        return 0
+    return 7 if width < 60 else 9
+
+
+def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, ascii_only: bool) -> None:
+    """A vertical line with about one label in three rows."""
+    column = gutter - 1
+    for y in range(top, top + rows):
+        frame.write(y, column, "|" if ascii_only else "│", "axis")
+    ticks = axis.ticks(max(2, rows // 3))
+    steps = np.diff(ticks)
+    step = float(steps.min()) if steps.size else abs(ticks[0]) if ticks else 1.0
+    taken = -1
+    for tick, height in zip(ticks, axis.transform(ticks).tolist(), strict=True):
+        y = top + min(int((1.0 - height) * rows), rows - 1)
+        if y == taken or not 0.0 <= height <= 1.0 + 1e-9:
+            continue
+        label = format_tick(tick, step if axis.scale == "linear" else abs(tick))
+        label = to_ascii(label) if ascii_only else label
+        if len(label) <= column:
+            frame.write(y, column - len(label), label, "muted")
+            frame.write(y, column, "+" if ascii_only else "┤", "axis")
+            taken = y
+
+
+def write_x_axis(
+    frame: Frame, y: int, gutter: int, x_range: tuple[float, float], data: ChartData, *, ascii_only: bool, labels: bool
+) -> None:
+    """The step axis: double where an interval is valid, marked where an alert was raised, with labels below."""
+    start, end = x_range
+    cells = frame.width - gutter
+    plain, double, tick_mark, alert = ("-", "=", "+", "^") if ascii_only else ("─", "═", "┬", "▲")
+    frame.write(y, gutter, plain * cells, "axis")
+    if gutter:
+        frame.write(y, gutter - 1, "+" if ascii_only else "└", "axis")
+
+    def cell(x: float) -> int:
+        return int((x - start) / (end - start) * cells)
+
+    for shade in data.shades:
+        first, last = max(0, cell(max(shade.start, start))), min(cells, cell(min(shade.end, end)) + 1)
+        if shade.start < end and shade.end > start and last > first:
+            frame.write(y, gutter + first, double * (last - first), "valid")
+    ticks = linear_ticks(start, end, max(1, cells // 14))
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else max(end - start, 1.0)
+    free = 0
+    for tick in ticks:
+        if not 0 <= cell(tick) < cells:
+            continue
+        x = gutter + cell(tick)
+        frame.write(y, x, tick_mark, "axis")
+        label = format_tick(tick, step)
+        left = min(max(x - len(label) // 2, free), frame.width - len(label))
+        if labels and left >= free:
+            free = frame.write(y + 1, left, label, "muted") + 1
+    for mark in sorted(data.marks, key=lambda mark: SEVERITY_ORDER[mark.severity]):
+        if start <= mark.x < end:
+            # The most severe of the marks that share a cell is the one seen.
+            frame.write(y, gutter + min(cell(mark.x), cells - 1), alert, mark.severity)
+
+
+def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, float]:
+    """The value to print for a series: (value, standard error or None, its x), at the last finite point at or before x.
+
+    x None means the latest point. NaN where there is none.
+    """
+    if x is None and series.latest is not None:
+        return *series.latest, float(series.x[-1]) if series.x.size else np.nan
+    stop = series.x.size if x is None else int(np.searchsorted(series.x, x, side="right"))
+    index = stop - 1
+    if x is None:
+        finite = np.flatnonzero(np.isfinite(series.mean[-1024:]))
+        if finite.size:
+            index = max(series.x.size - 1024, 0) + int(finite[-1])
+    if index < 0:
+        return np.nan, None, np.nan
+    error = None
+    if series.se_low is not None and series.se_high is not None:
+        error = float(series.se_high[index] - series.se_low[index]) / 2
+    return float(series.mean[index]), error, float(series.x[index])
+
+
+def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
+    """Title and unit, then each series' name and latest value, or the values at the cursor."""
+    x = frame.write(0, 0, data.title, "title")
+    if data.unit:
+        x = frame.write(0, x + 1, f"[{data.unit}]", "muted")
+    for note in data.notes:
+        x = frame.write(0, x + 1, note, "muted")
+    if cursor is not None:
+        x = frame.write(0, x + 2, f"{data.x_label} {cursor:.0f}", "cursor")
+    for series in data.series:
+        value, error, _ = read_out(series, cursor)
+        text = format_value(value, error, exact=series.exact)
+        name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
+        if ascii_only:
+            text = to_ascii(text)
+        if x + 4 + len(name) + len(text) > frame.width:
+            frame.write(0, min(x + 1, frame.width - 1), "~" if ascii_only else "…", "muted")
+            break
+        x = frame.write(0, x + 2, "-" if ascii_only else "━", series.colour_role)
+        x = frame.write(0, x, f"{name} {text}", "plain")

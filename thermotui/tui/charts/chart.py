@@ -1,0 +1,195 @@
+"""The chart widget: curves with errors over steps, zoomed and panned on both axes, linked with its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+from textual.reactive import reactive
+
+from thermotui.tui.charts.cells import CellWidget
+from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.model import SCALES, ChartData, Scale
+from thermotui.tui.charts.raster import GLYPHS
+from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
+from thermotui.tui.charts.scales import Axis, sticky_axis
+from thermotui.tui.charts.view import StepView
+
+
+class Chart(CellWidget, can_focus=True):
+    """Draws a ChartData. Set `data` to a new one to update it: only the cells that change are repainted.
+
+    Charts given the same `view` share their range of steps and their cursor.
+    """
+
+    DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; min-height: 1; }"
+    data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
+    scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
+
+    @dataclass
+    class ViewChanged(Message):
+        """The steps shown, or the columns they are shown in, changed: finer or coarser points may be wanted.
+
+        x_range is half-open, in steps; columns is the number of dot columns of the plot.
+        """
+
+        chart: Chart
+        x_range: tuple[float, float]
+        columns: int
+
+        @property
+        def control(self) -> Chart:
+            """The chart whose view changed."""
+            return self.chart
+
+    def __init__(
+        self,
+        data: ChartData | None = None,
+        *,
+        view: StepView | None = None,
+        header: bool = True,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.view = view if view is not None else StepView()
+        self.header = header
+        self._axis: Axis | None = None
+        self._y_range: tuple[float, float] | None = None
+        self._announced: tuple[tuple[float, float], int] | None = None
+        self.set_reactive(Chart.data, data)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.view.subscribe(self.redraw)
+
+    def on_unmount(self) -> None:
+        self.view.unsubscribe(self.redraw)
+
+    def watch_data(self) -> None:
+        self.redraw()
+
+    def watch_scale(self) -> None:
+        self._axis = self._y_range = None
+        self.redraw()
+
+    @property
+    def layout_cells(self) -> Layout:
+        """Where the parts of the chart lie in its content area."""
+        return layout(self.size.width, self.size.height, header=self.header)
+
+    @property
+    def columns(self) -> int:
+        """Dot columns of the plot: the number of points it can show apart."""
+        return self.layout_cells.cells * GLYPHS[self.mode].across
+
+    @property
+    def shown_range(self) -> tuple[float, float]:
+        """The steps now shown, half-open."""
+        if self.data is None:
+            return self.view.resolve((0.0, 1.0), self.columns, growing=False)
+        return self.view.resolve(self.data.extent(), self.columns, growing=self.data.growing)
+
+    @property
+    def shown_axis(self) -> Axis | None:
+        """The value axis as last drawn; None before."""
+        return self._axis
+
+    def draw_frame(self, width: int, height: int) -> Frame:
+        """Draw the data at the present range and scale, and announce the range if it changed."""
+        data = self.data
+        if data is None:
+            return blank(height, width)
+        place, x_range = self.layout_cells, self.shown_range
+        columns = columns_of(data, x_range, place.cells, self.mode)
+        if self._y_range is not None:
+            threshold = self._axis.threshold if self._axis else 1.0
+            self._axis = Axis(*self._y_range, self.scale, threshold)
+        else:
+            low, high, smallest = value_range(columns)
+            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest)
+        if self._announced != (x_range, self.columns):
+            self._announced = x_range, self.columns
+            self.post_message(self.ViewChanged(self, x_range, self.columns))
+        return draw(data, columns, place, self._axis, x_range, self.mode, self.view.cursor)
+
+    def set_x_range(self, x_range: tuple[float, float] | None) -> None:
+        """Show these steps on this and every linked chart; None for the whole run."""
+        self.view.show(x_range)
+
+    def zoom_x(self, factor: float, at: float | None = None) -> None:
+        """Show 1/factor of the steps, keeping step `at` (the cursor, or the middle) where it is."""
+        start, end = self.shown_range
+        pivot = at if at is not None else self.view.cursor
+        if pivot is None or not start <= pivot <= end:
+            pivot = (start + end) / 2
+        self.view.show(self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor))
+
+    def pan_x(self, fraction: float) -> None:
+        """Move by a fraction of what is shown; to later steps if positive."""
+        start, end = self.shown_range
+        shift = fraction * (end - start)
+        self.view.show((start + shift, end + shift))
+
+    def set_y_range(self, y_range: tuple[float, float] | None) -> None:
+        """Show these values; None to fit the data again."""
+        if y_range is not None and not y_range[1] > y_range[0]:
+            raise ValueError(f"the value range {y_range} is empty")
+        self._y_range = y_range
+        if y_range is None:
+            self._axis = None
+        self.redraw()
+
+    def zoom_y(self, factor: float, at: float = 0.5) -> None:
+        """Show 1/factor of the value axis, keeping what lies at the fraction `at` of it where it is."""
+        if self._axis is not None:
+            ends = at - at / factor, at + (1 - at) / factor
+            self._try_y_range(self._axis.invert(ends[0]), self._axis.invert(ends[1]))
+
+    def pan_y(self, fraction: float) -> None:
+        """Move by a fraction of the value axis; to higher values if positive."""
+        if self._axis is not None:
+            self._try_y_range(self._axis.invert(fraction), self._axis.invert(1 + fraction))
+
+    def reset(self) -> None:
+        """The whole run, all values, no cursor."""
+        self._y_range = self._axis = None
+        self.view.point(None)
+        self.view.show(None)
+        self.redraw()
+
+    def cycle_scale(self) -> Scale:
+        """The next of linear, log and symlog, which is returned."""
+        self.scale = SCALES[(SCALES.index(self.scale) + 1) % len(SCALES)]
+        return self.scale
+
+    def move_cursor(self, columns: int) -> None:
+        """Move the cursor by so many cells; from the right edge if there was none."""
+        start, end = self.shown_range
+        cell = (end - start) / self.layout_cells.cells
+        cursor = self.view.cursor
+        if cursor is None or not start <= cursor < end:
+            last = self.data.extent()[1] if self.data else end
+            cursor = min(end, last) if columns < 0 else start
+        self.view.point(min(max(cursor + columns * cell, start), end - cell / 2))
+
+    def step_at(self, x: int) -> float | None:
+        """The step under the cell `x` of the content area; None outside of the plot."""
+        place = self.layout_cells
+        if not place.gutter <= x < place.gutter + place.cells:
+            return None
+        start, end = self.shown_range
+        return start + (x - place.gutter + 0.5) / place.cells * (end - start)
+
+    def _try_y_range(self, low: float, high: float) -> None:
+        """A range too narrow for floating point, or no longer finite, is no range: keep what is shown."""
+        if self._axis is not None and low < high and abs(high) + abs(low) < float("inf"):
+            self.set_y_range((low, high))
+
+    def _within(self, start: float, end: float) -> tuple[float, float] | None:
+        """None, the whole run, once a zoom out reaches beyond it."""
+        if self.data is None:
+            return start, end
+        first, last = self.data.extent()
+        return None if start <= first and end >= last else (start, end)

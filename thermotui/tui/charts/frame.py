@@ -1,0 +1,84 @@
+"""A picture in cells, and what differs between two of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+
+from thermotui.tui.charts.raster import Codes
+from thermotui.tui.charts.roles import ROLE
+
+Roles = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Characters (code points), foreground and background roles (indices into ROLES; 0 is plain), each [height, width].
+
+    Every character is one cell wide.
+    """
+
+    characters: Codes
+    foreground: Roles
+    background: Roles
+
+    @property
+    def height(self) -> int:
+        """Rows of cells."""
+        return int(self.characters.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Cells in a row."""
+        return int(self.characters.shape[1])
+
+    def text(self) -> list[str]:
+        """The rows as strings, without colours and trailing blanks."""
+        return ["".join(map(chr, row)).rstrip() for row in self.characters.tolist()]
+
+    def write(self, y: int, x: int, text: str, role: str = "plain") -> int:
+        """Put text at a cell, cut at the right edge, and return the x after it. Outside of the frame it does nothing.
+
+        Control characters and characters that are not one cell wide, which only untrusted names hold, become "?".
+        """
+        if not 0 <= y < self.height or x >= self.width:
+            return x
+        text = text[max(0, -x) : self.width - x]
+        x = max(x, 0)
+        if not (text.isascii() and text.isprintable()):
+            text = "".join(c if c.isprintable() and cell_len(c) == 1 else "?" for c in text)
+        end = x + len(text)
+        self.characters[y, x:end] = [ord(character) for character in text]
+        self.foreground[y, x:end] = ROLE[role]
+        return end
+
+
+def blank(height: int, width: int) -> Frame:
+    """An empty frame of that size."""
+    shape = (height, width)
+    return Frame(np.full(shape, ord(" "), np.uint32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+
+
+def changed_spans(old: Frame | None, new: Frame, join: int = 3) -> list[tuple[int, int, int]]:
+    """Runs of changed cells as (y, first x, x after the last); the whole frame where the size differs.
+
+    Runs at most `join` unchanged cells apart are one: moving the cursor costs more than sending these.
+    """
+    if old is None or old.characters.shape != new.characters.shape:
+        return [(y, 0, new.width) for y in range(new.height)]
+    changed = (
+        (old.characters != new.characters)
+        | (old.foreground != new.foreground)
+        | (old.background != new.background)
+    )  # fmt: skip
+    spans: list[tuple[int, int, int]] = []
+    for y in np.flatnonzero(changed.any(axis=1)).tolist():
+        cells = np.flatnonzero(changed[y])
+        breaks = np.flatnonzero(np.diff(cells) > join + 1)
+        firsts = cells[np.concatenate(([0], breaks + 1))]
+        lasts = cells[np.concatenate((breaks, [cells.size - 1]))]
+        spans.extend((y, first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
+    return spans

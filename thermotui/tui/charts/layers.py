@@ -1,0 +1,195 @@
+"""Layer by step: a sparkline or a row of a heatmap for each layer, linked with the charts' steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from textual.message import Message
+from textual.reactive import reactive
+
+from thermotui.tui.charts.buckets import to_columns
+from thermotui.tui.charts.cells import CellWidget
+from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.model import ChartData, Scale, SeriesData
+from thermotui.tui.charts.raster import GLYPHS
+from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, row_layout, spark_range
+from thermotui.tui.charts.scales import Axis, sticky_axis
+from thermotui.tui.charts.view import StepView
+
+
+class LayerRows(CellWidget, can_focus=True):
+    """What sparklines and heatmap share: a ChartData whose series are the layers, scrolling, and a selected layer."""
+
+    data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
+    selected: reactive[int] = reactive(0, repaint=False, init=False)
+
+    @dataclass
+    class LayerSelected(Message):
+        """The selected row changed to the layer of that index."""
+
+        rows: LayerRows
+        index: int
+
+    @dataclass
+    class ViewChanged(Message):
+        """The steps shown, or the columns they are shown in, changed. Half-open range in steps; dot columns."""
+
+        rows: LayerRows
+        x_range: tuple[float, float]
+        columns: int
+
+    def __init__(
+        self,
+        data: ChartData | None = None,
+        *,
+        view: StepView | None = None,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.view = view if view is not None else StepView()
+        self._first = 0
+        self._announced: tuple[tuple[float, float], int] | None = None
+        self.set_reactive(LayerRows.data, data)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.view.subscribe(self.redraw)
+
+    def on_unmount(self) -> None:
+        self.view.unsubscribe(self.redraw)
+
+    def watch_data(self) -> None:
+        self.redraw()
+
+    def validate_selected(self, index: int) -> int:
+        """Keep the selection on a layer."""
+        count = len(self.data.series) if self.data else 0
+        return min(max(index, 0), max(count - 1, 0))
+
+    def watch_selected(self, index: int) -> None:
+        self.redraw()
+        self.post_message(self.LayerSelected(self, index))
+
+    def rows_in_sight(self, height: int) -> tuple[SeriesData, ...]:
+        """The layers in sight in `height` rows: scrolled so that the selected one is among them."""
+        series = self.data.series if self.data else ()
+        self._first = min(self._first, self.selected, max(len(series) - height, 0))
+        self._first = max(self._first, self.selected - height + 1, 0)
+        return series[self._first : self._first + height]
+
+    def resolve(self, columns: int) -> tuple[float, float]:
+        """The steps to show in `columns` columns; announces them when they changed."""
+        data = self.data
+        extent, growing = (data.extent(), data.growing) if data else ((0.0, 1.0), False)
+        x_range = self.view.resolve(extent, columns, growing=growing)
+        if self._announced != (x_range, columns):
+            self._announced = x_range, columns
+            self.post_message(self.ViewChanged(self, x_range, columns))
+        return x_range
+
+    def fill(self, rows: Frame, height: int) -> Frame:
+        """Rows at the top of a frame of the whole height."""
+        frame = blank(height, rows.width)
+        for part in ("characters", "foreground", "background"):
+            getattr(frame, part)[: rows.height] = getattr(rows, part)
+        return frame
+
+
+class LayerSparklines(LayerRows):
+    """A row for each layer: name, sparkline from minima to maxima, last value ± error. No spike is ever lost."""
+
+    DEFAULT_CSS = "LayerSparklines { height: 1fr; width: 1fr; }"
+
+    def __init__(
+        self,
+        data: ChartData | None = None,
+        *,
+        view: StepView | None = None,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(data, view=view, name=name, id=id, classes=classes)
+        self._axes: dict[str, Axis] = {}
+
+    def draw_frame(self, width: int, height: int) -> Frame:
+        """Draw the rows in sight, each between the sticky ends of its own range."""
+        series = self.rows_in_sight(height)
+        place = row_layout(width, [each.name for each in series])
+        dots = place.plot * GLYPHS[self.mode].across
+        x_range = self.resolve(dots)
+        ranges = []
+        for each in series:
+            low, high = spark_range(to_columns(each, x_range, dots))
+            if math.isfinite(low):
+                self._axes[each.name] = sticky_axis(self._axes.get(each.name), low, high, "linear")
+            axis = self._axes.get(each.name)
+            ranges.append((axis.low, axis.high) if axis else (0.0, 1.0))
+        marked = self.selected - self._first if self.has_focus else None
+        return self.fill(draw_sparklines(series, x_range, width, self.mode, ranges, marked), height)
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()
+
+
+class Heatmap(LayerRows):
+    """Layer by step in colours, with one scale of colours for all layers."""
+
+    DEFAULT_CSS = "Heatmap { height: 1fr; width: 1fr; }"
+    logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
+
+    def __init__(
+        self,
+        data: ChartData | None = None,
+        *,
+        view: StepView | None = None,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(data, view=view, name=name, id=id, classes=classes)
+        self._axis: Axis | None = None
+
+    def watch_logarithmic(self) -> None:
+        self._axis = None
+        self.redraw()
+
+    def draw_frame(self, width: int, height: int) -> Frame:
+        """Draw the rows in sight; the colours span the values of every layer, so that scrolling changes none."""
+        everything = self.data.series if self.data else ()
+        series = self.rows_in_sight(height)
+        place = row_layout(width, [each.name for each in series], values=False)
+        x_range = self.resolve(place.plot)
+        ends = np.array([spark_range(to_columns(each, x_range, place.plot)) for each in everything])
+        if np.isfinite(ends).any():
+            scale: Scale = "log" if self.logarithmic else "linear"
+            positive = ends[ends > 0]
+            smallest = float(positive.min()) if positive.size else math.nan
+            self._axis = sticky_axis(
+                self._axis, float(np.nanmin(ends)), float(np.nanmax(ends)), scale, smallest
+            )  # fmt: skip
+        levels = (self._axis.low, self._axis.high) if self._axis else (0.0, 1.0)
+        rows = draw_heatmap(
+            series,
+            x_range,
+            width,
+            self.mode,
+            levels,
+            colours=not self.app.no_color,
+            logarithmic=self.logarithmic,
+            marked=self.selected - self._first if self.has_focus else None,
+        )
+        return self.fill(rows, height)
+
+    def on_focus(self) -> None:
+        self.redraw()
+
+    def on_blur(self) -> None:
+        self.redraw()

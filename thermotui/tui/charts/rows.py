@@ -1,0 +1,141 @@
+"""One row a layer: sparklines and heatmaps as frames of cells, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thermotui.tui.charts.axes import read_out
+from thermotui.tui.charts.buckets import Columns, to_columns
+from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.model import Floats, SeriesData
+from thermotui.tui.charts.numbers import format_value, to_ascii
+from thermotui.tui.charts.raster import GLYPHS, Mode, fill_between, line, pack
+from thermotui.tui.charts.roles import HEAT_LEVELS, ROLE
+
+VALUE_WIDTH = 17
+"""Cells kept for `−12.34 ± 0.05` and the like at the end of a sparkline's row."""
+
+HEAT_TEXT = " .:-=+*#%@"
+"""Levels of a heatmap where there are no colours to tell them apart."""
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Cells of a row: the name, the plot, the last value."""
+
+    name: int
+    plot: int
+    value: int
+
+
+def row_layout(width: int, names: Sequence[str], *, values: bool = True) -> RowLayout:
+    """Share out a row of `width` cells; the plot keeps at least half of what names and values leave."""
+    name = min(max((len(text) for text in names), default=0), max(width // 4, 4)) + 1
+    value = VALUE_WIDTH + 1 if values and width >= 40 else 0
+    return RowLayout(name, max(width - name - value, 1), value)
+
+
+def spark_range(columns: Columns) -> tuple[float, float]:
+    """Smallest and largest value of a row; (NaN, NaN) where it is empty."""
+    finite_low, finite_high = columns.low[columns.measured], columns.high[columns.measured]
+    if not finite_low.size:
+        return np.nan, np.nan
+    return float(finite_low.min()), float(finite_high.max())
+
+
+def draw_sparklines(
+    series: Sequence[SeriesData],
+    x_range: tuple[float, float],
+    width: int,
+    mode: Mode,
+    ranges: Sequence[tuple[float, float]],
+    marked: int | None = None,
+) -> Frame:
+    """One row a series: its name, its minima and maxima between the two ends of its range, its last value ± error.
+
+    ranges: value at the bottom and at the top of each row. marked: index of the row that the cursor is on.
+    """
+    frame = blank(len(series), width)
+    place = row_layout(width, [each.name for each in series])
+    glyphs = GLYPHS[mode]
+    for y, (each, (bottom, top)) in enumerate(zip(series, ranges, strict=True)):
+        columns = to_columns(each, x_range, place.plot * glyphs.across)
+        # Between points the mean is interpolated; minima and maxima are only known where something was measured.
+        low = np.where(columns.measured, columns.low, columns.mean)
+        high = np.where(columns.measured, columns.high, columns.mean)
+        extent = top - bottom if top > bottom else 1.0
+        offset = 0.0 if top > bottom else 0.5
+        rows = fill_between((high - bottom) / extent + offset, (low - bottom) / extent + offset, glyphs.down)
+        rows |= line((columns.mean - bottom) / extent + offset, glyphs.down)
+        write_name(frame, y, each.name, place.name, mode, selected=y == marked)
+        cells = slice(place.name, place.name + place.plot)
+        frame.characters[y, cells] = glyphs.characters[pack(rows, mode)[0]]
+        frame.foreground[y, cells] = ROLE[each.colour_role]
+        if place.value:
+            value, error, _ = read_out(each, None)
+            text = format_value(value, error, exact=each.exact)
+            text = to_ascii(text) if mode == "ascii" else text
+            frame.write(y, width - min(len(text), VALUE_WIDTH), text[:VALUE_WIDTH], "plain")
+    return frame
+
+
+def draw_heatmap(
+    series: Sequence[SeriesData],
+    x_range: tuple[float, float],
+    width: int,
+    mode: Mode,
+    levels: tuple[float, float],
+    *,
+    colours: bool = True,
+    logarithmic: bool = False,
+    marked: int | None = None,
+) -> Frame:
+    """One row a series, one cell a bucket of steps: the largest value of the bucket as a colour, or as a character.
+
+    levels: values at the lowest and the highest of the HEAT_LEVELS colours. Cells without a value stay empty.
+    """
+    frame = blank(len(series), width)
+    place = row_layout(width, [each.name for each in series], values=False)
+    cells = slice(place.name, place.name + place.plot)
+    characters = np.array([ord(character) for character in HEAT_TEXT], np.uint32)
+    for y, each in enumerate(series):
+        columns = to_columns(each, x_range, place.plot)
+        values = np.where(columns.measured, columns.high, columns.mean)
+        fractions = _fractions(values, levels, logarithmic=logarithmic)
+        level = np.clip(np.nan_to_num(fractions, nan=0.0) * HEAT_LEVELS, 0, HEAT_LEVELS - 1).astype(np.uint8)
+        known = np.isfinite(fractions)
+        write_name(frame, y, each.name, place.name, mode, selected=y == marked)
+        if colours and mode != "ascii":
+            frame.background[y, cells] = np.where(known, level + ROLE["heat_0"], 0)
+        else:
+            # The lowest level is a blank and would look like nothing measured.
+            frame.characters[y, cells] = np.where(known, characters[np.maximum(level, 1)], ord(" "))
+            frame.foreground[y, cells] = np.where(known, level + ROLE["heat_0"], 0)
+    return frame
+
+
+def _fractions(values: Floats, levels: tuple[float, float], *, logarithmic: bool) -> Floats:
+    """Place values between the levels: 0 at the lowest, 1 at the highest; NaN where there is no place."""
+    ends = np.array(levels)
+    if logarithmic:
+        values, ends = (np.log(np.where(each > 0, each, np.nan)) for each in (values, ends))
+    extent = ends[1] - ends[0]
+    if not extent > 0:
+        return np.where(np.isfinite(values), 0.5, np.nan)
+    return np.asarray((values - ends[0]) / extent)
+
+
+def write_name(frame: Frame, y: int, name: str, width: int, mode: Mode, *, selected: bool) -> None:
+    """The name of a row, cut in the middle where it is too long: its end tells layers apart."""
+    name = to_ascii(name) if mode == "ascii" else name
+    room = width - 1
+    if len(name) > room:
+        gap = "~" if mode == "ascii" else "…"
+        head = (room - 1) // 2
+        name = name[:head] + gap + name[len(name) - (room - 1 - head) :] if room > 1 else name[:room]
+    frame.write(y, 0, name, "title" if selected else "muted")
+    if selected:
+        frame.write(y, width - 1, ">" if mode == "ascii" else "▶", "cursor")

@@ -1,0 +1,170 @@
+"""Scales of the value axis: transforms, nice numbers and a range that grows at once and shrinks lazily."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from thermotui.tui.charts.model import Floats, Scale
+
+SHRINK_BELOW = 0.4
+"""The range is given up for a smaller one when the data fill less than this share of it."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A value axis: `low` and `high` in the unit of the data, and how values between them are spread.
+
+    `threshold` is the half-width of the linear part of a symlog axis, in the unit of the data.
+    """
+
+    low: float
+    high: float
+    scale: Scale = "linear"
+    threshold: float = 1.0
+
+    def transform(self, values: ArrayLike) -> Floats:
+        """Place values on the axis: 0 at `low`, 1 at `high`; NaN where a log axis has no place for them."""
+        bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
+        places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
+        return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
+
+    def invert(self, fraction: float) -> float:
+        """The value at a fraction of the axis."""
+        bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
+        place = float(bottom + fraction * (top - bottom))
+        if self.scale == "log":
+            return float(10.0 ** min(max(place, -307.0), 308.0))
+        if self.scale == "symlog":
+            return math.copysign(self.threshold * (10.0 ** min(abs(place), 300.0) - 1.0), place)
+        return place
+
+    def ticks(self, count: int) -> list[float]:
+        """At most about `count` round values within the axis, in rising order."""
+        if count < 1:
+            return []
+        if self.scale == "linear":
+            return linear_ticks(self.low, self.high, count)
+        return _power_ticks(self, count)
+
+
+def _spread(values: Floats, scale: Scale, threshold: float) -> Floats:
+    if scale == "linear":
+        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == "log":
+            return np.where(values > 0, np.log10(values), np.nan)
+        return np.sign(values) * np.log10(1.0 + np.abs(values) / threshold)
+
+
+def nice_step(span: float, count: int) -> float:
+    """The smallest of 1, 2, 5 × 10^k that divides `span` into at most `count` parts."""
+    rough = max(span, 1e-300) / max(count, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    for factor in (1.0, 2.0, 5.0):
+        if factor * power >= rough * (1 - 1e-9):
+            return factor * power
+    return 10.0 * power
+
+
+def linear_ticks(low: float, high: float, count: int) -> list[float]:
+    """Multiples of a nice step within [low, high]."""
+    step = nice_step(high - low, count)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    if last - first > 4 * count:
+        # The range is too narrow for its magnitude to tell neighbouring multiples apart.
+        return [low, high]
+    return [index * step for index in range(first, last + 1)]
+
+
+def _power_ticks(axis: Axis, count: int) -> list[float]:
+    """Powers of ten within a log or symlog axis, thinned to `count`, with 0 on a symlog axis."""
+    candidates: list[float] = []
+    largest = max(abs(axis.low), abs(axis.high), 1e-300)
+    top = math.floor(math.log10(largest) + 1e-9)
+    if axis.scale == "log":
+        bottom = math.ceil(math.log10(max(axis.low, 1e-300)) - 1e-9)
+        if top - bottom < 1:
+            return [tick for tick in linear_ticks(axis.low, axis.high, count) if tick > 0]
+        stride = max(1, math.ceil((top - bottom + 1) / count))
+        return [10.0**power for power in range(bottom, top + 1, stride)]
+    bottom = math.ceil(math.log10(axis.threshold) - 1e-9)
+    if top < bottom:
+        return linear_ticks(axis.low, axis.high, count)
+    sides = (axis.low < 0) + (axis.high > 0)
+    stride = max(1, math.ceil((top - bottom + 1) * sides / max(count - 1, 1)))
+    powers = [10.0**power for power in range(top, bottom - 1, -stride)]
+    candidates = sorted([-power for power in powers] + [0.0] + powers)
+    return [tick for tick in candidates if axis.low <= tick <= axis.high]
+
+
+def fit_axis(low: float, high: float, scale: Scale, smallest_positive: float = math.nan) -> Axis:
+    """An axis with nice ends around the data's range. Data without extent get room on either side.
+
+    smallest_positive: smallest magnitude above zero in the data, which a log axis starts from and a symlog axis takes
+    its linear part from; NaN where unknown.
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Axis(0.1, 1.0, scale) if scale == "log" else Axis(0.0, 1.0, scale)
+    if scale == "log":
+        return _fit_log(low, high, smallest_positive)
+    if low == high:
+        room = abs(low) * 0.1 or 1.0
+        low, high = low - room, high + room
+    step = nice_step(high - low, 8)
+    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    if not bottom < top:
+        bottom, top = low, math.nextafter(high, math.inf)
+    if scale == "symlog":
+        largest = max(abs(bottom), abs(top))
+        smallest = smallest_positive if smallest_positive > 0 else largest / 1e3
+        # A linear part of more than six decades below the top would leave no room for it.
+        return Axis(bottom, top, scale, 10.0 ** math.floor(math.log10(max(smallest, largest / 1e6))))
+    return Axis(bottom, top, scale)
+
+
+def _fit_log(low: float, high: float, smallest_positive: float) -> Axis:
+    if high <= 0:
+        return Axis(0.1, 1.0, "log")
+    bottom = low if low > 0 else smallest_positive
+    if not bottom > 0:
+        bottom = high / 1e3
+    first, last = math.floor(math.log10(bottom) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    first = max(first, -300)
+    return Axis(10.0**first, 10.0 ** max(last, first + 1), "log")
+
+
+def sticky_axis(
+    previous: Axis | None, low: float, high: float, scale: Scale, smallest_positive: float = math.nan
+) -> Axis:
+    """The axis to use now: the previous one while the data fit it and fill a fair share of it.
+
+    Growing is immediate, so nothing is ever cut off; shrinking waits until the data fill less than SHRINK_BELOW of the
+    axis, so that a flickering maximum does not redraw the whole chart.
+    """
+    fresh = fit_axis(low, high, scale, smallest_positive)
+    if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
+        return fresh
+    place = np.nan_to_num(previous.transform([max(low, fresh.low), high]), nan=-1.0)
+    if place[0] < 0 or place[1] > 1:
+        return _union(previous, fresh)
+    if place[1] - place[0] < SHRINK_BELOW and _extent(fresh, previous) < 2 * SHRINK_BELOW:
+        return fresh
+    return previous
+
+
+def _union(previous: Axis, fresh: Axis) -> Axis:
+    """Grow without moving an end that still holds, unless that end has become far too wide."""
+    if _extent(fresh, previous) < SHRINK_BELOW:
+        return fresh
+    joined = fit_axis(min(previous.low, fresh.low), max(previous.high, fresh.high), fresh.scale, fresh.low)
+    return Axis(joined.low, joined.high, fresh.scale, min(previous.threshold, fresh.threshold))
+
+
+def _extent(inner: Axis, outer: Axis) -> float:
+    """Length of `inner` in units of `outer`, as that axis spreads them."""
+    ends = np.nan_to_num(outer.transform([inner.low, inner.high]), nan=0.0)
+    return float(ends[1] - ends[0])

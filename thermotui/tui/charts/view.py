@@ -1,0 +1,73 @@
+"""The part of the run that linked charts show: one range of steps and one cursor for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from thermotui.tui.charts.buckets import rolling_range, stable_range
+
+WHOLE = None
+SMALLEST_SPAN = 2.0
+"""Fewest steps a chart zooms in to."""
+
+
+class StepView:
+    """Shared by the charts that it links: whoever changes it, all are told and redraw.
+
+    x_range: the steps shown, or None for the whole run. window: with None above, follow the latest so many steps.
+    cursor: the step pointed at, or None.
+    """
+
+    def __init__(self) -> None:
+        self.x_range: tuple[float, float] | None = WHOLE
+        self.window: float | None = None
+        self.cursor: float | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Callable[[], None]) -> None:
+        """Stop calling `listener`."""
+        self._listeners.remove(listener)
+
+    def show(self, x_range: tuple[float, float] | None) -> None:
+        """Show these steps, or the whole run."""
+        if x_range is not None and x_range[1] - x_range[0] < SMALLEST_SPAN:
+            middle = (x_range[0] + x_range[1]) / 2
+            x_range = middle - SMALLEST_SPAN / 2, middle + SMALLEST_SPAN / 2
+        if (x_range, None) != (self.x_range, self.window):
+            self.x_range, self.window = x_range, None
+            self._tell()
+
+    def follow(self, window: float) -> None:
+        """Keep the latest `window` steps in sight."""
+        if (self.x_range, self.window) != (None, window):
+            self.x_range, self.window = None, window
+            self._tell()
+
+    def point(self, cursor: float | None) -> None:
+        """Move the cursor to a step, or take it away."""
+        if cursor != self.cursor:
+            self.cursor = cursor
+            self._tell()
+
+    def resolve(self, extent: tuple[float, float], columns: int, *, growing: bool) -> tuple[float, float]:
+        """The range to draw for a run that extends over `extent`, in `columns` columns.
+
+        While the run grows, the ends keep to power-of-two buckets, so that new rows change only the last columns.
+        """
+        first, last = extent
+        if self.x_range is not None:
+            return self.x_range
+        if self.window is not None:
+            return rolling_range(last, self.window, columns)
+        if growing:
+            return stable_range(first, last, columns)
+        # Half a column beyond the last point, which would fall outside of a half-open range otherwise.
+        return first, last + max((last - first) / max(columns, 1) / 2, 1e-9)
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
