@@ -50,6 +50,8 @@ class Alert:
 
     Steps are optimizer steps; the interval is [start, end); `end` is None while it lasts. `step` is when it was
     raised. `p_value` is NaN where the rule is no test. `message` holds the evidence in one sentence with its numbers.
+    An alert with `end` equal to `start` is withdrawn: what it flagged turned out to be of another kind, which has an
+    alert of its own (a spike that stays up becomes a step).
     """
 
     kind: str
@@ -65,3 +67,8 @@ class Alert:
     def key(self) -> tuple[str, int, int]:
         """What the beginning and the end of one alert share."""
         return self.kind, self.layer, self.start
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether a later look took this alert back."""
+        return self.end == self.start

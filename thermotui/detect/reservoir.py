@@ -1,0 +1,150 @@
+"""The layers as heat reservoirs: temperature, tails, reversibility and colour of η."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermotui.detect.alert import Severity
+from thermotui.detect.book import AlertBook
+from thermotui.detect.colour import coloured_layers, epoch_echo
+from thermotui.detect.scale_change import Change, ScaleChange
+from thermotui.detect.settings import Settings
+
+_KURTOSIS_WINDOW = 16
+_GAP_WINDOW = 4
+_RELEASE = 0.8
+_SENTENCES: dict[str, tuple[str, Severity]] = {
+    "heavy_tail": ("excess kurtosis of η in layer {layer} is {value:.3g} at step {step:,}", "minor"),
+    "reversibility_loss": (
+        "a step back in layer {layer} misses by {value:.2f} of the step forward at step {step:,}",
+        "warning",
+    ),
+}
+
+
+class ReservoirDetector:
+    """Streams the rows of `reservoir` and `autocorrelation` through the detectors, all layers at once."""
+
+    def __init__(
+        self, layers: tuple[str, ...], settings: Settings, book: AlertBook, batches_per_epoch: int | None = None
+    ) -> None:
+        self._batches_per_epoch = batches_per_epoch
+        self._layers = layers
+        self._settings = settings
+        self._book = book
+        self._temperature = ScaleChange(len(layers), settings)
+        self._kurtosis = _LastMedian(_KURTOSIS_WINDOW, len(layers))
+        self._gap = _LastMedian(_GAP_WINDOW, len(layers))
+
+    def feed(self, rows: NDArray[np.void]) -> None:
+        """Look at n rows of `reservoir`."""
+        if not len(rows):
+            return
+        steps = rows["step"].astype(np.int64)
+        within, full = rows["temperature"].astype(float), rows["temperature_full"].astype(float)
+        temperature = np.where(np.isnan(within), full, within)
+        # Zero would have no logarithm: a frozen layer has no temperature.
+        temperature[~(temperature > 0.0)] = np.nan
+        for change in self._temperature.feed(temperature, steps):
+            self._change(change)
+        self._threshold("heavy_tail", steps, self._kurtosis.feed(rows["noise_kurtosis"]), self._settings.kurtosis)
+        gaps = self._gap.feed(rows["reversibility_gap"])
+        self._threshold("reversibility_loss", steps, gaps, self._settings.reversibility_gap)
+
+    def feed_autocorrelation(self, rows: NDArray[np.void]) -> None:
+        """Look at n rows of `autocorrelation`."""
+        for row in rows:
+            step, window = int(row["step"]), int(row["window"])
+            correlation, echo = row["autocorrelation"].astype(float), row["expected_echo"].astype(float)
+            if np.isnan(echo).any():
+                echo = epoch_echo(correlation.shape[1], self._batches_per_epoch)
+            found = coloured_layers(correlation, echo, window, self._settings)
+            coloured = {colour.layer: colour for colour in found}
+            for layer, name in enumerate(self._layers):
+                lasting = self._book.latest("coloured_noise", layer)
+                if layer in coloured:
+                    colour = coloured[layer]
+                    message = (
+                        f"noise of layer {name} is coloured at step {step:,}: autocorrelation {colour.value:.2f} at "
+                        f"lag {colour.lag}, {colour.expected:.2f} expected, p = {colour.p_value:.1g}"
+                    )
+                    self._book.open(
+                        "coloured_noise", max(step - window + 1, 0), step, "warning", message,
+                        layer=layer, p_value=colour.p_value,
+                    )  # fmt: skip
+                elif lasting is not None and lasting.end is None:
+                    self._book.close(lasting, max(step - window + 1, lasting.start + 1))
+
+    def _change(self, found: Change) -> None:
+        name = self._layers[found.layer]
+        lasting = self._book.latest("temperature_drift", found.layer)
+        if found.kind == "settled":
+            if lasting is not None and lasting.end is None:
+                self._book.close(lasting, found.end)
+            return
+        ratio = found.after / found.before
+        word = "rose" if ratio > 1 else "fell"
+        message = (
+            f"temperature of layer {name} {word} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
+            f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
+        )
+        kind, end = ("temperature_drift", None) if found.kind == "drift" else ("temperature_jump", found.end)
+        self._book.open(
+            kind, found.start, found.end - 1, "warning", message, layer=found.layer, end=end, p_value=found.p_value
+        )
+
+    def _threshold(self, kind: str, steps: NDArray[np.int64], medians: NDArray[np.float64], limit: float) -> None:
+        sentence, severity = _SENTENCES[kind]
+        with np.errstate(invalid="ignore"):
+            above, below = medians > limit, medians < _RELEASE * limit
+        for layer in np.flatnonzero(above.any(0) | below.any(0)).tolist():
+            for row in np.flatnonzero(above[:, layer] | below[:, layer]).tolist():
+                lasting = self._book.latest(kind, layer)
+                if lasting is not None and lasting.end is not None:
+                    lasting = None
+                step = int(steps[row])
+                if above[row, layer] and lasting is None:
+                    message = sentence.format(layer=self._layers[layer], value=medians[row, layer], step=step)
+                    self._book.open(kind, step, step, severity, message, layer=layer)
+                elif below[row, layer] and lasting is not None:
+                    self._book.close(lasting, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays."""
+        return {
+            "temperature": self._temperature.state_dict(),
+            "kurtosis": self._kurtosis.last.copy(),
+            "gap": self._gap.last.copy(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self._temperature.load_state_dict(state["temperature"])
+        self._kurtosis.last = np.array(state["kurtosis"])
+        self._gap.last = np.array(state["gap"])
+
+
+class _LastMedian:
+    """Median of each layer's last `window` measurements; measurements that are NaN in all layers are left out."""
+
+    def __init__(self, window: int, layers: int) -> None:
+        self._window = window
+        self.last = np.full((0, layers), np.nan)
+
+    def feed(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Float [n, L] → medians [n, L], NaN until `window` measurements are there."""
+        out = np.full(values.shape, np.nan)
+        measured = np.flatnonzero(~np.isnan(values).all(axis=1))
+        if not measured.size:
+            return out
+        series = np.concatenate([self.last, values[measured].astype(float)])
+        if len(series) >= self._window:
+            windows = np.lib.stride_tricks.sliding_window_view(series, self._window, axis=0)
+            medians = np.median(windows, axis=-1)
+            rows = measured[-len(medians) :]
+            out[rows] = medians[-len(rows) :]
+        self.last = series[-(self._window - 1) :]
+        return out
