@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
-import urllib.error
-import urllib.request
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from thermotui.errors import InputError
 
 PARTS = {
     "train-images": "train-images-idx3-ubyte",

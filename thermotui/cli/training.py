@@ -1,0 +1,108 @@
+"""What `train` does once its options are read: names the log, shows the progress, says how the run ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from trainers.config import TrainConfig
+from trainers.loop import Progress, train
+
+LINE_SECONDS = 5.0
+"""Time between plain lines of progress where standard error is no terminal."""
+
+
+def run(family: str, config: TrainConfig, options: Any, log: Path | None) -> int:
+    """Train, with progress on standard error and the log's path on standard output; the exit status.
+
+    0: finished, or stopped on an alert as asked. 130 and 143: ended by SIGINT and SIGTERM, with the log closed.
+    """
+    path = log or default_log(family, config)
+    started = time.monotonic()
+    with progress(family) as report:
+        outcome = train(family, config, options, path, report)
+    elapsed = time.monotonic() - started
+    reason = f" ({outcome.message})" if outcome.message else ""
+    print(  # noqa: T201
+        f"{outcome.state}: {outcome.step} steps in {elapsed:.0f} s{reason}\n"
+        f"look at it with: thermotui watch {outcome.log}",
+        file=sys.stderr,
+    )
+    print(outcome.log)  # noqa: T201
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def default_log(family: str, config: TrainConfig) -> Path:
+    """A telling name under runs/."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    size = f"b{config.batch_size}-lr{config.learning_rate:g}-k{config.ensemble}-s{config.seed}"
+    return Path("runs") / f"{family}-{size}-{stamp}.h5"
+
+
+@contextmanager
+def progress(family: str) -> Iterator[Callable[[Progress], None]]:
+    """Something to report progress to: a bar on a terminal, a line every few seconds elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task(family, total=None, figures="")
+        rate = _Rate()
+
+        def report(now: Progress) -> None:
+            figures = f"loss {now.loss:.4g}  {rate(now.step):.0f} steps/s"
+            bar.update(task, total=now.steps, completed=now.step, figures=figures)
+
+        yield report
+
+
+class _Rate:
+    """Steps a second since the first call."""
+
+    def __init__(self) -> None:
+        self._start: tuple[float, int] | None = None
+
+    def __call__(self, step: int) -> float:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = (now, step)
+        seconds = now - self._start[0]
+        return (step - self._start[1]) / seconds if seconds > 0 else float("nan")
+
+
+def _lines(console: Console) -> Callable[[Progress], None]:
+    rate = _Rate()
+    spoken = time.monotonic()
+
+    def report(now: Progress) -> None:
+        nonlocal spoken
+        per_second = rate(now.step)
+        if time.monotonic() - spoken < LINE_SECONDS:
+            return
+        spoken = time.monotonic()
+        left = (now.steps - now.step) / per_second if per_second > 0 else float("inf")
+        console.print(
+            f"step {now.step}/{now.steps}  loss {now.loss:.4g}  accuracy {now.accuracy:.3f}  "
+            f"{per_second:.0f} steps/s  {left:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    return report

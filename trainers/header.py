@@ -1,0 +1,67 @@
+"""The header of a run's log, from its options and its family."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+import time
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from thermotui.runlog.schema import Header
+from trainers.config import TrainConfig, flat
+from trainers.families.ppm import PPM
+
+LAGS = 16
+WINDOW = 256
+"""Lags of the autocorrelation of η and steps in one of its windows."""
+
+
+def make_header(family: PPM, config: TrainConfig, options: Any, *, estimator: str, detectors: dict[str, Any]) -> Header:
+    """All that is known of the run before its first step.
+
+    estimator: who measures the temperatures. detectors: settings of the detectors that record alerts.
+    """
+    return Header(
+        run_id=uuid.uuid4().hex,
+        created=time.time(),
+        family=family.name,
+        layers=tuple(replace(layer, estimator=layer.estimator or estimator) for layer in family.layers),
+        ensemble=config.ensemble,
+        ensemble_varies=config.ensemble_varies,
+        stride=config.stride,
+        reservoir_stride=config.reservoir_stride,
+        lags=LAGS,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        dataset_size=family.dataset_size,
+        replacement=config.replacement,
+        marginal="ensemble" if config.ensemble > 1 else "window",
+        figures=dict(family.figures),
+        detectors=detectors,
+        config=flat(config, options),
+        versions={
+            "thermotui": importlib.metadata.version("thermotui"),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        notes=_notes(family, config),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def _notes(family: PPM, config: TrainConfig) -> tuple[str, ...]:
+    notes = [f"accuracy: {family.accuracy_name}."]
+    if config.ensemble == 1:
+        notes.append("One member: L-info and S_X are read against a window of the run's own past, a substitute.")
+    elif config.ensemble_varies == "seed":
+        notes.append("Members differ by seed alone: L-info is I(X;Θ|B), the spread due to chance, at fixed data.")
+    if config.optimizer != "sgd":
+        notes.append(f"Optimizer {config.optimizer}: temperatures take the learning rate alone as the mobility.")
+    return tuple(notes)
