@@ -1,0 +1,129 @@
+"""Rows on their way from the training thread to the flush thread; the training thread only copies values."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.void]
+BLOCK_BYTES = 256 * 1024
+SPARE_BLOCKS = 4
+
+
+def default_row(dtype: np.dtype[np.void]) -> Rows:
+    """One row [1] of "not measured": NaN for floats, 0 for integers, empty text."""
+    row = np.zeros(1, dtype)
+    for name in dtype.names or ():
+        if dtype[name].base.kind == "f":
+            row[name] = np.nan
+    return row
+
+
+def cut_text(text: str | bytes, size: int) -> bytes:
+    """UTF-8 bytes of at most `size`, never ending within a character."""
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+    return data if len(data) <= size else data[:size].decode("utf-8", "ignore").encode("utf-8")
+
+
+class _Block:
+    """A preallocated stretch of rows and a view of each of its columns."""
+
+    __slots__ = ("columns", "count", "rows")
+
+    def __init__(self, default: Rows, capacity: int) -> None:
+        self.rows = np.repeat(default, capacity)
+        self.columns = {name: self.rows[name] for name in self.rows.dtype.names or ()}
+        self.count = 0
+
+
+class RowBuffer:
+    """The unwritten rows of one stream. `append` and `extend` on one thread, `take` and `recycle` on another."""
+
+    def __init__(self, stream: str, dtype: np.dtype[np.void]) -> None:
+        self.stream = stream
+        self.dtype = dtype
+        self._default = default_row(dtype)
+        self._capacity = max(16, min(1024, BLOCK_BYTES // dtype.itemsize))
+        self._text = {name: dtype[name].itemsize for name in dtype.names or () if dtype[name].kind == "S"}
+        self._lock = threading.Lock()
+        self._block = _Block(self._default, self._capacity)
+        self._full: list[_Block] = []
+        self._spare: list[_Block] = [_Block(self._default, self._capacity)]
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory held by rows that are not yet written."""
+        return (len(self._full) * self._capacity + self._block.count) * self.dtype.itemsize
+
+    def append(self, values: Mapping[str, Any]) -> int:
+        """Copy one row in; returns the number of rows in the present block.
+
+        Raises ValueError for an unknown field or a value that does not fit it; the row is then not logged.
+        """
+        if self._text:
+            values = {
+                name: cut_text(value, self._text[name]) if name in self._text else value
+                for name, value in values.items()
+            }
+        with self._lock:
+            block = self._block
+            at = block.count
+            columns = block.columns
+            try:
+                for name, value in values.items():
+                    columns[name][at] = value
+            except (KeyError, ValueError, TypeError) as error:
+                block.rows[at] = self._default[0]
+                raise self._refusal(values, error) from error
+            block.count = at + 1
+            if block.count == self._capacity:
+                self._turn()
+            return at + 1
+
+    def _refusal(self, values: Mapping[str, Any], error: Exception) -> ValueError:
+        unknown = [name for name in values if name not in (self.dtype.names or ())]
+        if unknown:
+            return ValueError(
+                f"stream {self.stream} has no field {unknown[0]!r}; it has {', '.join(self.dtype.names or ())}"
+            )
+        return ValueError(f"stream {self.stream}: a value does not fit its field ({error})")
+
+    def extend(self, rows: Rows) -> int:
+        """Copy a block of rows in; returns the number of rows in the present block. ValueError for another dtype."""
+        if rows.dtype != self.dtype or rows.ndim != 1:
+            raise ValueError(f"stream {self.stream} takes rows of dtype {self.dtype}, not {rows.dtype} {rows.shape}")
+        with self._lock:
+            done = 0
+            while done < len(rows):
+                block = self._block
+                part = rows[done : done + self._capacity - block.count]
+                block.rows[block.count : block.count + len(part)] = part
+                block.count += len(part)
+                done += len(part)
+                if block.count == self._capacity:
+                    self._turn()
+            return self._block.count if done < self._capacity else self._capacity
+
+    def _turn(self) -> None:
+        self._full.append(self._block)
+        self._block = self._spare.pop() if self._spare else _Block(self._default, self._capacity)
+
+    def take(self) -> list[_Block]:
+        """The blocks that hold rows, oldest first; hand them back with `recycle` once written."""
+        with self._lock:
+            if self._block.count:
+                self._turn()
+            blocks, self._full = self._full, []
+        return blocks
+
+    def recycle(self, blocks: list[_Block]) -> None:
+        """Make written blocks available to the training thread again."""
+        for block in blocks:
+            block.rows[: block.count] = self._default[0]
+            block.count = 0
+        with self._lock:
+            self._spare = [*self._spare, *blocks][:SPARE_BLOCKS]

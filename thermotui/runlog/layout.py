@@ -1,0 +1,84 @@
+"""Where things are in the file, and the one place that creates them. See docs/run-log.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from thermotui.runlog.rollup import rollup_dtype
+from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, Stream, row_dtype
+
+CHUNK_BYTES = 32 * 1024
+"""Size of a table's chunk: what one flush rewrites at least, and what a window read reads at least."""
+ROLLUP_CHUNK_BYTES = 16 * 1024
+MAX_CHUNK_ROWS = 4096
+MIN_CHUNK_ROWS = 8
+
+HEADER_LIMIT = 16 * 1024 * 1024
+"""Largest header attribute in bytes that is written or read."""
+
+
+def rollup_path(stream: str, factor: int) -> str:
+    """Path of the rollup table of `stream` whose rows stand for `factor` rows each."""
+    return f"rollups/{stream}/{factor}"
+
+
+def _chunk_rows(dtype: np.dtype[Any], target: int) -> int:
+    return int(np.clip(target // dtype.itemsize, MIN_CHUNK_ROWS, MAX_CHUNK_ROWS))
+
+
+def _create_table(group: h5py.Group, path: str, dtype: np.dtype[Any], target: int) -> h5py.Dataset:
+    """An empty, extensible, unfiltered table. The access is by chunk, so its cache holds one chunk and the next."""
+    return group.create_dataset(path, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(_chunk_rows(dtype, target),))
+
+
+def _write_attribute(file: h5py.File, name: str, value: Any, unit: str = "") -> None:
+    """Text of fixed length: variable-length text sits in a heap that a live reader may find torn."""
+    if isinstance(value, str):
+        data = value.encode("utf-8")
+        if len(data) > HEADER_LIMIT:
+            raise ValueError(f"header field {name!r} is larger than {HEADER_LIMIT} bytes")
+        file.attrs.create(name, np.bytes_(data or b"\0"), dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    else:
+        file.attrs.create(name, value)
+
+
+def create_file(path: Path, header: Header) -> h5py.File:
+    """A new file at `path` with the header and every table, not yet in SWMR mode. OSError where that fails.
+
+    The format bounds are those of HDF5 1.10: files written with "latest" have compound tables that HDF5 1.14 and older
+    cannot read. HDF5's own lock is off: it would keep the trainer from reopening its log while a viewer has it open.
+    """
+    file = h5py.File(path, "x", libver=("v110", "v110"), locking=False)
+    try:
+        for name, value in header.to_attributes().items():
+            _write_attribute(file, name, value)
+        for stream in STREAMS.values():
+            create_stream(file, stream, header)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def create_stream(file: h5py.File, stream: Stream, header: Header) -> None:
+    """The table of one stream and its rollup tables."""
+    dtype = row_dtype(stream, header)
+    table = _create_table(file, stream.name, dtype, CHUNK_BYTES)
+    table.attrs["description"] = stream.description
+    table.attrs["units"] = [f"{field.name}: {field.unit or '1'}" for field in stream.fields]
+    if stream.rollups:
+        for factor in ROLLUP_FACTORS:
+            _create_table(file, rollup_path(stream.name, factor), rollup_dtype(dtype), ROLLUP_CHUNK_BYTES)
+
+
+def append_to_table(table: h5py.Dataset, rows: np.ndarray[Any, Any]) -> None:
+    """Grow the table by `rows`. By the low-level interface: the high-level one costs ten times as much a call."""
+    start = int(table.id.shape[0])
+    table.id.set_extent((start + len(rows),))
+    space = table.id.get_space()
+    space.select_hyperslab((start,), (len(rows),))
+    table.id.write(h5py.h5s.create_simple((len(rows),)), space, rows)

@@ -1,0 +1,157 @@
+"""Opens a run log that may be live, dead, damaged or hostile, for reading only.
+
+What HDF5 itself would do with such a file: retry a torn checksum for hours with the interpreter's lock held, follow
+links to other files, load filter plug-ins, allocate whatever size a header claims. Here everything is looked at first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# A file may name a filter that HDF5 would look up in the plug-in path; "::" is HDF5's own word for "load none". It is
+# read once, when the library starts, hence before the import.
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
+
+import h5py
+import numpy as np
+
+from thermotui.runlog.errors import EmptyRunLogError, RunLogError
+from thermotui.runlog.layout import HEADER_LIMIT
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SUPERBLOCK_BYTES = 48
+METADATA_READ_ATTEMPTS = 24
+"""Tries at a block whose checksum is torn, 20 ms in all; HDF5's own default for readers of live files is endless."""
+MAX_CHUNK_BYTES = 64 * 1024 * 1024
+WRITING_FLAG = 1
+SWMR_FLAG = 4
+
+HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+"""What h5py raises on a damaged file, according to where it notices."""
+
+
+@dataclass(frozen=True)
+class Superblock:
+    """The first look at a file. `closed`: its writer closed it; `creating`: it died, or still is, in the creation."""
+
+    closed: bool
+    creating: bool
+
+
+def read_superblock(path: Path) -> Superblock:
+    """Signature, version and flags from the first 48 bytes, without HDF5.
+
+    Raises RunLogError for what is no run log and EmptyRunLogError for a file of no length.
+    """
+    try:
+        if not path.is_file():
+            raise RunLogError(path, "is a directory, not a run log" if path.is_dir() else "no such file")
+        with path.open("rb") as file:
+            head = file.read(SUPERBLOCK_BYTES)
+    except OSError as error:
+        raise RunLogError(path, f"cannot be read ({error.strerror})") from error
+    if not head:
+        raise EmptyRunLogError(path, "is empty: nothing was ever written to it")
+    if not head.startswith(SIGNATURE):
+        raise RunLogError(path, "is not a run log (no HDF5 signature)")
+    if len(head) < SUPERBLOCK_BYTES:
+        raise RunLogError(path, "is cut short: not even its first block is whole")
+    version, flags = head[8], head[11]
+    if version != 3:
+        raise RunLogError(path, "is an HDF5 file, but not a run log of thermotui")
+    return Superblock(
+        closed=not flags & (WRITING_FLAG | SWMR_FLAG), creating=bool(flags & WRITING_FLAG) and not flags & SWMR_FLAG
+    )
+
+
+@cache
+def _set_read_attempts() -> Any:
+    """HDF5's H5Pset_metadata_read_attempts, which h5py does not wrap, from the library that h5py has loaded.
+
+    The dynamic linker looks a symbol up in the dependencies of a loaded module too: no search for the library's file.
+    """
+    function = ctypes.CDLL(h5py.h5p.__file__).H5Pset_metadata_read_attempts
+    function.argtypes = [ctypes.c_int64, ctypes.c_uint]
+    function.restype = ctypes.c_int
+    return function
+
+
+def open_file(path: Path) -> h5py.File:
+    """The file opened for reading beside a possible writer, without taking any lock. RunLogError where HDF5 refuses."""
+    superblock = read_superblock(path)
+    if superblock.creating:
+        raise EmptyRunLogError(path, "is empty: its writer died before the log was complete, or is just making it")
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_file_locking(False, True)
+    if _set_read_attempts()(access.id, METADATA_READ_ATTEMPTS) < 0:
+        raise RunLogError(path, "HDF5 refused the limit on read attempts; the installed h5py is not usable here")
+    try:
+        flags = h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ
+        return h5py.File(h5py.h5f.open(os.fsencode(path), flags, fapl=access))
+    except HDF5_ERRORS as error:
+        raise RunLogError(path, f"is damaged ({_first_line(error)}); try: thermotui repair") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+    """Scalar text, integer, float and boolean root attributes as Python values; others are left out."""
+    values: dict[str, Any] = {}
+    try:
+        for index in range(min(h5py.h5a.get_num_attrs(file.id), 256)):
+            attribute = h5py.h5a.open(file.id, index=index)
+            kind = attribute.get_type()
+            if attribute.shape != () or kind.get_size() > HEADER_LIMIT:
+                continue
+            name = attribute.name.decode("utf-8", "replace")
+            if isinstance(kind, h5py.h5t.TypeStringID):
+                if kind.is_variable_str():
+                    continue
+                raw = np.empty((), f"S{kind.get_size()}")
+                attribute.read(raw, mtype=kind)
+                values[name] = raw.item().decode("utf-8", "replace")
+            elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)):
+                number = np.empty((), attribute.dtype)
+                attribute.read(number)
+                values[name] = number.item()
+    except HDF5_ERRORS as error:
+        raise RunLogError(path, f"has a damaged header ({_first_line(error)}); try: thermotui repair") from error
+    return values
+
+
+def open_table(path: Path, file: h5py.File, name: str) -> h5py.h5d.DatasetID | None:
+    """The table at `name`, None where the file has none; RunLogError for anything but a plain chunked table.
+
+    Every link on the way must be a hard link: a soft or an external one leads out of what this program wrote.
+    """
+    try:
+        at: Any = file.id
+        for part in name.encode().split(b"/"):
+            if not at.links.exists(part):
+                return None
+            if at.links.get_info(part).type != h5py.h5l.TYPE_HARD:
+                raise RunLogError(path, f"{name} is a link out of the log, which is not followed")
+            at = h5py.h5o.open(at, part)
+        if not isinstance(at, h5py.h5d.DatasetID):
+            raise RunLogError(path, f"{name} is not a table")
+        _check_storage(path, name, at)
+    except HDF5_ERRORS as error:
+        raise RunLogError(path, f"table {name} is damaged ({_first_line(error)}); try: thermotui repair") from error
+    return at
+
+
+def _check_storage(path: Path, name: str, table: h5py.h5d.DatasetID) -> None:
+    plan = table.get_create_plist()
+    if plan.get_layout() != h5py.h5d.CHUNKED or plan.get_external_count() or plan.get_nfilters():
+        raise RunLogError(path, f"{name} is not stored as run logs store tables (external, virtual or filtered)")
+    if table.rank != 1 or not isinstance(table.get_type(), h5py.h5t.TypeCompoundID):
+        raise RunLogError(path, f"{name} is not a table of rows")
+    if plan.get_chunk()[0] * table.get_type().get_size() > MAX_CHUNK_BYTES:
+        raise RunLogError(path, f"{name} claims chunks of more than {MAX_CHUNK_BYTES >> 20} MiB")

@@ -1,0 +1,166 @@
+"""Minimum, maximum and mean of fields over buckets of rows, from rollups, in time that grows with the buckets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thermotui.runlog.buffer import Rows
+from thermotui.runlog.table import Table
+
+RAW_BLOCK_ROWS = 65_536
+"""Rows read at a time where a log has no rollups: memory stays bounded whatever the file's length."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Buckets [B] of consecutive rows. Fields map to [B, …] with the field's own axes behind; NaN where nothing was
+    measured. Each bucket is `width` rows (a power of two, at multiples of it), cut to the window at both ends.
+    """
+
+    width: int
+    step_first: NDArray[np.int64]
+    step_last: NDArray[np.int64]
+    count: NDArray[np.int64]
+    minimum: dict[str, NDArray[np.floating]]
+    maximum: dict[str, NDArray[np.floating]]
+    mean: dict[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Consecutive rows, or rollup rows standing for `factor` rows each."""
+
+    first_row: NDArray[np.int64]
+    count: NDArray[np.int64]
+    rows: Rows
+    factor: int
+
+
+def bucket_width(start: int, stop: int, buckets: int) -> int:
+    """The smallest power of two that cuts rows [start, stop), at its multiples, into at most `buckets` pieces."""
+    width = 1
+    while -(-stop // width) - start // width > buckets:
+        width *= 2
+    return width
+
+
+def _statistic_columns(fields: Sequence[str]) -> tuple[str, ...]:
+    names = [f"{field}_{statistic}" for statistic in ("min", "max", "mean", "count") for field in fields]
+    return ("step_first", "step_last", *names)
+
+
+def _pieces(
+    table: Table, levels: Sequence[tuple[int, Table]], fields: Sequence[str], start: int, stop: int
+) -> list[_Piece]:
+    """Cover [start, stop) with the coarsest rollup rows that lie within, the ragged ends with finer ones, then rows."""
+    if start >= stop:
+        return []
+    if not levels:
+        return [
+            _raw_piece(table, fields, at, min(stop, at + RAW_BLOCK_ROWS)) for at in range(start, stop, RAW_BLOCK_ROWS)
+        ]
+    factor, rollup = levels[-1]
+    first = -(-start // factor)
+    last = min(stop // factor, len(rollup))
+    if first >= last:
+        return _pieces(table, levels[:-1], fields, start, stop)
+    rows = rollup.read(_statistic_columns(fields), first, last)
+    first_rows = np.arange(first, last, dtype=np.int64) * factor
+    return [
+        *_pieces(table, levels[:-1], fields, start, first * factor),
+        _Piece(first_rows, np.full(len(rows), factor, np.int64), rows, factor),
+        *_pieces(table, levels[:-1], fields, last * factor, stop),
+    ]
+
+
+def _raw_piece(table: Table, fields: Sequence[str], start: int, stop: int) -> _Piece:
+    rows = table.read(("step", *fields), start, stop)
+    return _Piece(np.arange(start, stop, dtype=np.int64), np.ones(len(rows), np.int64), rows, 1)
+
+
+def _reduce(piece: _Piece, fields: Sequence[str], width: int) -> tuple[NDArray[np.int64], _Piece]:
+    """The piece with its rows of one bucket made one, as a rollup row; and the bucket of each."""
+    bucket = piece.first_row // width
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    if piece.factor > 1 and len(starts) == len(bucket):
+        return bucket, piece
+    ends = np.append(starts[1:], len(bucket)) - 1
+    first, last = ("step", "step") if piece.factor == 1 else ("step_first", "step_last")
+    columns: dict[str, NDArray[np.generic]] = {
+        "step_first": piece.rows[first][starts],
+        "step_last": piece.rows[last][ends],
+    }
+    for field in fields:
+        if piece.factor == 1:
+            values = piece.rows[field]
+            low = high = mean = values
+            count = (~np.isnan(values)).astype(np.int64)
+        else:
+            low, high, mean = (piece.rows[f"{field}_{statistic}"] for statistic in ("min", "max", "mean"))
+            count = piece.rows[f"{field}_count"].astype(np.int64)
+        total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=0)
+        counts = np.add.reduceat(count, starts, axis=0)
+        columns[f"{field}_min"] = np.fmin.reduceat(low, starts, axis=0)
+        columns[f"{field}_max"] = np.fmax.reduceat(high, starts, axis=0)
+        columns[f"{field}_mean"] = total / counts
+        columns[f"{field}_count"] = counts
+    dtype = np.dtype([(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
+    rows: Rows = np.empty(len(starts), dtype)
+    for name, values in columns.items():
+        rows[name] = values
+    counted = np.add.reduceat(piece.count, starts)
+    return bucket[starts], _Piece(piece.first_row[starts], counted, rows, piece.factor)
+
+
+def overview(
+    table: Table, levels: Sequence[tuple[int, Table]], fields: Sequence[str], start: int, stop: int, buckets: int
+) -> Overview:
+    """At most `buckets` buckets over rows [start, stop); `levels` are (factor, rollup table), finest first."""
+    start, stop = max(0, start), min(stop, len(table))
+    width = bucket_width(start, stop, max(2, buckets))
+    usable = [(factor, rollup) for factor, rollup in levels if factor <= width]
+    reduced = []
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for piece in _pieces(table, usable, fields, start, stop):
+            bucket, rows = _reduce(piece, fields, width)
+            reduced.append((bucket, rows))
+        return _merge(table, reduced, fields, width)
+
+
+def _merge(
+    table: Table, reduced: list[tuple[NDArray[np.int64], _Piece]], fields: Sequence[str], width: int
+) -> Overview:
+    """Pieces of one bucket from neighbouring levels made one."""
+    if not reduced:
+        nothing = {field: np.empty((0, *table.dtype[field].shape), table.dtype[field].base) for field in fields}
+        none = np.empty(0, np.int64)
+        return Overview(width, none, none, none, dict(nothing), dict(nothing), dict(nothing))
+    bucket = np.concatenate([bucket for bucket, _ in reduced])
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    ends = np.append(starts[1:], len(bucket)) - 1
+
+    def column(name: str) -> NDArray[np.generic]:
+        return np.concatenate([piece.rows[name] for _, piece in reduced])
+
+    minimum, maximum, mean = {}, {}, {}
+    for field in fields:
+        base = table.dtype[field].base
+        count = column(f"{field}_count").astype(np.int64)
+        total = np.where(count > 0, column(f"{field}_mean").astype(np.float64) * count, 0)
+        minimum[field] = np.fmin.reduceat(column(f"{field}_min"), starts, axis=0)
+        maximum[field] = np.fmax.reduceat(column(f"{field}_max"), starts, axis=0)
+        mean[field] = (np.add.reduceat(total, starts, axis=0) / np.add.reduceat(count, starts, axis=0)).astype(base)
+    counts = np.add.reduceat(np.concatenate([piece.count for _, piece in reduced]), starts)
+    return Overview(
+        width,
+        column("step_first")[starts].astype(np.int64),
+        column("step_last")[ends].astype(np.int64),
+        counts,
+        minimum,
+        maximum,
+        mean,
+    )

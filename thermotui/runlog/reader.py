@@ -1,0 +1,163 @@
+"""Reads a run log that is being written, has ended, has crashed, or is not to be trusted. Never blocks the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from thermotui.runlog.buffer import Rows
+from thermotui.runlog.errors import EmptyRunLogError, RunLogError
+from thermotui.runlog.header import parse_header
+from thermotui.runlog.layout import rollup_path
+from thermotui.runlog.opening import open_file, read_attributes, read_superblock
+from thermotui.runlog.overview import Overview, overview
+from thermotui.runlog.rollup import rolled_fields, rollup_dtype
+from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, row_dtype
+from thermotui.runlog.state import RunState, judge
+from thermotui.runlog.table import Table
+
+__all__ = ["EmptyRunLogError", "Overview", "RunLogError", "RunLogReader", "RunState"]
+
+
+class RunLogReader:
+    """A view of one run log; a context manager. All lengths are as of the last `refresh`.
+
+    Not for use by several threads at once. Raises RunLogError for a file that is no run log or is damaged, and
+    EmptyRunLogError for one whose writer died while creating it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        self._file = open_file(self.path)
+        try:
+            try:
+                self.header: Header = parse_header(read_attributes(self.path, self._file))
+            except ValueError as error:
+                raise RunLogError(self.path, str(error)) from error
+            self._identity = _identity(self.path)
+            self._dtypes = {name: row_dtype(stream, self.header) for name, stream in STREAMS.items()}
+            self._generation = 0
+            self._tables: dict[str, tuple[int, Table | None]] = {}
+        except BaseException:
+            self._file.close()
+            raise
+
+    def refresh(self) -> None:
+        """See the rows flushed since; where the file was replaced by a resumed run, go over to that.
+
+        A deleted or moved file stays readable as it was. Cheap: tables refresh when they are next read.
+        """
+        identity = _identity(self.path)
+        if identity is not None and identity != self._identity:
+            self.close()
+            self._open()
+        self._generation += 1
+
+    def _table(self, name: str, dtype: np.dtype[np.void]) -> Table | None:
+        generation, table = self._tables.get(name, (-1, None))
+        if generation < 0:
+            table = Table.open(self.path, self._file, name, dtype)
+        elif generation != self._generation and table is not None:
+            table.refresh()
+        self._tables[name] = (self._generation, table)
+        return table
+
+    def _stream(self, stream: str) -> Table:
+        if stream not in STREAMS:
+            raise RunLogError(self.path, f"there is no stream {stream!r}; there are {', '.join(STREAMS)}")
+        table = self._table(stream, self._dtypes[stream])
+        if table is None:
+            raise RunLogError(self.path, f"lacks the table {stream!r}; try: thermotui repair")
+        return table
+
+    def dtype(self, stream: str) -> np.dtype[np.void]:
+        """The compound dtype of one row of `stream` in this log."""
+        return self._stream(stream).dtype
+
+    def length(self, stream: str) -> int:
+        """Number of rows of `stream`."""
+        return len(self._stream(stream))
+
+    def read(self, stream: str, fields: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Rows:
+        """Rows [start, stop) of `stream` as a structured array of `fields` (all by default), cut to what there is.
+
+        Negative positions count from the end, as in a slice. RunLogError for a field that the stream does not have.
+        """
+        table = self._stream(stream)
+        first, last, _ = slice(start, stop).indices(len(table))
+        try:
+            return table.read(None if fields is None else tuple(fields), first, last)
+        except KeyError as error:
+            raise RunLogError(self.path, f"stream {stream} has no field {error.args[0]!r}") from error
+
+    def row_range(self, stream: str, first_step: int, last_step: int) -> tuple[int, int]:
+        """Rows [start, stop) of `stream` whose step lies in [first_step, last_step], by binary search.
+
+        For streams whose steps never decrease: all but `heartbeat`.
+        """
+        table = self._stream(stream)
+        return table.first_at_least("step", first_step), table.first_at_least("step", last_step + 1)
+
+    def overview(
+        self, stream: str, fields: Sequence[str], start: int = 0, stop: int | None = None, buckets: int = 512
+    ) -> Overview:
+        """Minimum, maximum and mean of `fields` in at most `buckets` buckets over rows [start, stop).
+
+        Buckets are a power of two of rows wide and begin at multiples of it: panning and following never move a
+        bucket's edge. Reads rollups, so the cost grows with the buckets and not with the rows. Floating-point fields.
+        """
+        table = self._stream(stream)
+        rolled = rolled_fields(table.dtype)
+        for field in fields:
+            if field not in rolled:
+                raise RunLogError(self.path, f"stream {stream} has no floating-point field {field!r}")
+        levels = []
+        if STREAMS[stream].rollups:
+            for factor in ROLLUP_FACTORS:
+                level = self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
+                if level is not None:
+                    levels.append((factor, level))
+        first, last, _ = slice(start, stop).indices(len(table))
+        return overview(table, levels, fields, first, last, buckets)
+
+    def state(self, now: float | None = None) -> RunState:
+        """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""
+        now = time.time() if now is None else now
+        beats = self._stream("heartbeat")
+        beat = beats.read(None, len(beats) - 1, len(beats))[0] if len(beats) else None
+        if _identity(self.path) is None:
+            step = int(beat["step"]) if beat is not None else 0
+            age = now - (float(beat["time"]) if beat is not None else self.header.created)
+            return RunState("deleted", step, age, "the file was deleted or moved")
+        return judge(self.header, beat, closed=read_superblock(self.path).closed, now=now)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._tables = {}
+        if self._file:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode, None where there is no such file: a resumed run is another file of the same name."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None

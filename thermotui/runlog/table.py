@@ -1,0 +1,128 @@
+"""One table of an open log: rows by window, only the fields asked for, never more than the file can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from thermotui.runlog.buffer import Rows, default_row
+from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.opening import HDF5_ERRORS, open_table
+
+
+class Table:
+    """A stream or a rollup level in an open file, read through HDF5's low-level interface."""
+
+    def __init__(self, path: Path, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void]) -> None:
+        """`dtype` is what the schema says; fields that the file lacks read as NaN, 0 or empty."""
+        self.path = path
+        self.name = name
+        self._table = table
+        self._default = default_row(dtype)
+        self.dtype = dtype
+        self._length = 0
+        self._stored = self._check_fields()
+        plan = table.get_create_plist()
+        self._row_bytes = int(table.get_type().get_size())
+        self._chunk_rows = int(plan.get_chunk()[0])
+        self.refresh()
+
+    @classmethod
+    def open(cls, path: Path, file: h5py.File, name: str, dtype: np.dtype[np.void]) -> Table | None:
+        """The table `name`, or None where the file has none. RunLogError where it is damaged."""
+        table = open_table(path, file, name)
+        return None if table is None else cls(path, name, table, dtype)
+
+    def _check_fields(self) -> frozenset[str]:
+        try:
+            found = self._table.dtype
+        except HDF5_ERRORS as error:
+            raise RunLogError(self.path, f"table {self.name} has unreadable columns; try: thermotui repair") from error
+        names = found.names or ()
+        for name in names:
+            if name in (self.dtype.names or ()) and found[name] != self.dtype[name]:
+                raise RunLogError(
+                    self.path, f"table {self.name}: field {name!r} is {found[name]}, not {self.dtype[name]}"
+                )
+        stored = frozenset(name for name in self.dtype.names or () if name in names)
+        first = (self.dtype.names or ("",))[0]
+        if first not in stored:
+            raise RunLogError(self.path, f"table {self.name} has no field {first!r}")
+        return stored
+
+    def __len__(self) -> int:
+        """Rows that can be read, as of the last refresh."""
+        return self._length
+
+    def refresh(self) -> None:
+        """See what the writer has flushed since. RunLogError where the table has become unreadable."""
+        try:
+            self._table.refresh()
+            declared = int(self._table.shape[0])
+        except HDF5_ERRORS as error:
+            raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
+        # Rows are stored in whole chunks without compression, so the file's size bounds how many there can be.
+        size = os_size(self.path)
+        if size is not None and declared * self._row_bytes > size + self._chunk_rows * self._row_bytes:
+            raise RunLogError(
+                self.path,
+                f"table {self.name} claims {declared} rows, more than the file can hold; try: thermotui repair",
+            )
+        self._length = declared
+
+    def read(self, fields: tuple[str, ...] | None, start: int, stop: int) -> Rows:
+        """Rows [start, stop), cut to what there is, as a structured array of `fields` in that order (None: all)."""
+        names = fields if fields is not None else self.dtype.names or ()
+        for name in names:
+            if name not in (self.dtype.names or ()):
+                raise KeyError(name)
+        start, stop = max(0, start), min(stop, self._length)
+        count = max(0, stop - start)
+        dtype = np.dtype([(name, self.dtype[name]) for name in names])
+        wanted = [name for name in names if name in self._stored]
+        if count == 0:
+            return np.empty(0, dtype)
+        if len(wanted) == len(names):
+            return self._read(dtype, start, count)
+        result: Rows = np.empty(count, dtype)
+        for name in names:
+            result[name] = self._default[name]
+        if wanted:
+            found = self._read(np.dtype([(name, self.dtype[name]) for name in wanted]), start, count)
+            for name in wanted:
+                result[name] = found[name]
+        return result
+
+    def _read(self, dtype: np.dtype[np.void], start: int, count: int) -> Rows:
+        rows: Rows = np.empty(count, dtype)
+        try:
+            space = self._table.get_space()
+            space.select_hyperslab((start,), (count,))
+            self._table.read(h5py.h5s.create_simple((count,)), space, rows)
+        except HDF5_ERRORS as error:
+            raise RunLogError(
+                self.path, f"table {self.name}: rows {start} to {start + count} cannot be read; try: thermotui repair"
+            ) from error
+        return rows
+
+    def first_at_least(self, field: str, value: Any) -> int:
+        """Index of the first row whose non-decreasing integer `field` is at least `value`: a binary search."""
+        low, high = 0, self._length
+        while low < high:
+            middle = (low + high) // 2
+            if self.read((field,), middle, middle + 1)[field][0] < value:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+def os_size(path: Path) -> int | None:
+    """Size of the file in bytes; None where it has been deleted or moved (an open file stays readable)."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
