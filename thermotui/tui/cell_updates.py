@@ -1,0 +1,242 @@
+"""What a terminal already shows need not be sent again: updates of the screen reduced to the cells that differ.
+
+Textual sends whole strips from the left edge of a widget, with both colours spelled out for every one. Over a thin
+line that is most of the traffic. Here an update is read cell by cell, compared with what was last sent, and only the
+cells that differ are written, grouped by their style, with the shortest moves between them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import get_character_cell_size
+
+UNKNOWN = 0xFFFFFFFF
+"""Stands for a cell of which it is not known what it shows."""
+CONTINUATION = 0
+"""Stands for the right half of a wide character."""
+
+_TOKEN = re.compile(
+    r"\x1b\[(?P<row>\d+);(?P<column>\d+)H|\x1b\[(?P<style>[\d;]*)m|(?P<line>\n)|(?P<text>[^\x00-\x1f\x7f]+)"
+)
+_COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
+_JOIN = 3
+"""Unchanged cells of the same style that are sent again sooner than moved over."""
+
+
+class CellUpdates:
+    """The cells of a terminal as last sent. Feed it every update in order; one object for one terminal."""
+
+    def __init__(self) -> None:
+        self._styles: dict[str, int] = {"": 0}
+        self._style_texts = [""]
+        self._cursor: tuple[int, int] | None = None
+        self._style: str | None = None
+        self._shown = self._shown_styles = np.empty((0, 0), np.uint32)
+
+    def forget(self, width: int | None = None, height: int | None = None) -> None:
+        """Take every cell as unknown, after a resize or after someone else has written to the terminal."""
+        shape = self._shown.shape if width is None or height is None else (height, width)
+        self._shown = np.full(shape, UNKNOWN, np.uint32)
+        self._shown_styles = np.zeros(shape, np.uint32)
+        self._cursor = self._style = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return self._shown.shape[1], self._shown.shape[0]
+
+    def reset(self) -> str:
+        """What takes the terminal back to its plain style, before anything is sent that is not an update."""
+        plain, self._style, self._cursor = self._style == "", "", None
+        return "" if plain else "\x1b[0m"
+
+    def reduce(self, update: str) -> str | None:
+        """The shortest text found that does what `update` does; None where that is more than moves, styles and text.
+
+        An update that writes every cell is taken as a wish to paint anew: nothing is left out of it.
+        """
+        wanted = self._read(update)
+        if wanted is None:
+            return None
+        characters, styles, touched, written, last_move = wanted
+        if written >= self._shown.size > 0:
+            changed = touched
+        else:
+            changed = touched & ((characters != self._shown) | (styles != self._shown_styles))
+        if not changed.any():
+            return ""
+        # Half of a wide character cannot be written.
+        changed[:, :-1] |= changed[:, 1:] & (characters[:, 1:] == CONTINUATION)
+        self._shown, self._shown_styles = characters, styles
+        return self._write(changed) + self._rest_at(last_move)
+
+    def _read(
+        self, update: str
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_], int, tuple[int, int] | None] | None:
+        """The cells after the update, those it touches, how many it writes, and where it leaves the cursor if moved."""
+        characters, styles = self._shown.copy(), self._shown_styles.copy()
+        touched = np.zeros(characters.shape, np.bool_)
+        height, width = characters.shape
+        x = y = written = end = style = 0
+        moved = False
+        for token in _TOKEN.finditer(update):
+            if token.start() != end:
+                return None
+            end = token.end()
+            kind = token.lastgroup
+            if kind == "text":
+                codes = _cells(token["text"])
+                if codes is None:
+                    return None
+                if 0 <= y < height and x < width:
+                    codes = codes[: width - x]
+                    stop = x + codes.size
+                    characters[y, x:stop] = codes
+                    styles[y, x:stop] = style
+                    touched[y, x:stop] = True
+                    written += codes.size
+                    x = stop
+                moved = False
+            elif kind == "style":
+                text = token["style"]
+                style = self._style_of("" if text in ("", "0") else text)
+            elif kind == "column":
+                x, y, moved = int(token["column"]) - 1, int(token["row"]) - 1, True
+        if end != len(update):
+            return None
+        return characters, styles, touched, written, (y, x) if moved else None
+
+    def _style_of(self, text: str) -> int:
+        if text not in self._styles:
+            self._styles[text] = len(self._style_texts)
+            self._style_texts.append(text)
+        return self._styles[text]
+
+    def _write(self, changed: NDArray[np.bool_]) -> str:
+        """Send the changed cells, style by style: setting colours costs more than moving."""
+        width = changed.shape[1]
+        flat_styles, flat = self._shown_styles.ravel(), self._shown.ravel()
+        cells = _joined(np.flatnonzero(changed), flat_styles, width)
+        style_of_cell = flat_styles[cells]
+        current = self._styles.get(self._style or "", 0)
+        # The style that is set already comes first.
+        order = np.lexsort((cells, style_of_cell, style_of_cell != current))
+        cells, style_of_cell = cells[order], style_of_cell[order]
+        breaks = np.flatnonzero(
+            (np.diff(cells) != 1) | (np.diff(style_of_cell.astype(np.int64)) != 0) | (cells[1:] % width == 0)
+        )
+        firsts = np.concatenate(([0], breaks + 1)).tolist()
+        lasts = np.concatenate((breaks + 1, [cells.size])).tolist()
+        parts: list[str] = []
+        for first, last in zip(firsts, lasts, strict=True):
+            y, x = divmod(int(cells[first]), width)
+            style = self._style_texts[int(style_of_cell[first])]
+            if style != self._style:
+                parts.append(_style_change(self._style, style))
+                self._style = style
+            parts.append(_move(self._cursor, (y, x), width))
+            codes = flat[cells[first] : cells[first] + (last - first)]
+            parts.append("".join(map(chr, codes[codes != CONTINUATION].tolist())))
+            self._cursor = y, x + (last - first)
+        return "".join(parts)
+
+    def _rest_at(self, place: tuple[int, int] | None) -> str:
+        """Leave the cursor where an input field wants it; home is what Textual says where nothing does."""
+        if place is None or place in ((0, 0), self._cursor):
+            return ""
+        before, self._cursor = self._cursor, place
+        return _move(before, place, self._shown.shape[1])
+
+
+def _cells(text: str) -> NDArray[np.uint32] | None:
+    """Code points cell by cell; None where a character joins with the one before it."""
+    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
+    if text.isascii() or _all_single(text):
+        return codes
+    cells: list[int] = []
+    for character in text:
+        width = get_character_cell_size(character)
+        if width < 1:
+            return None
+        cells.extend((ord(character), CONTINUATION)[:width])
+    return np.array(cells, np.uint32)
+
+
+@lru_cache(4096)
+def _all_single(text: str) -> bool:
+    """Whether every character is one cell wide."""
+    return all(get_character_cell_size(character) == 1 for character in text)
+
+
+def _joined(cells: NDArray[np.intp], styles: NDArray[np.uint32], width: int) -> NDArray[np.intp]:
+    """Add the few unchanged cells between changed ones of one row and one style."""
+    gaps = np.diff(cells)
+    candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1))
+    extra = []
+    for index in candidates.tolist():
+        first, last = int(cells[index]), int(cells[index + 1])
+        if first // width == last // width and (styles[first : last + 1] == styles[first]).all():
+            extra.append(np.arange(first + 1, last))
+    return np.sort(np.concatenate((cells, *extra))) if extra else cells
+
+
+def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -> str:
+    """The shortest move from the cursor, as (row, column), to the target."""
+    absolute = f"\x1b[{target[0] + 1};{target[1] + 1}H"
+    # After the last column some terminals have the cursor in it and some beyond.
+    if cursor is None or cursor[1] >= width:
+        return absolute
+    down, right = target[0] - cursor[0], target[1] - cursor[1]
+    if down < 0:
+        return absolute
+    across = ""
+    if right > 0:
+        across = "\x1b[C" if right == 1 else f"\x1b[{right}C"
+    elif right < 0:
+        across = min("\b" * -right, f"\x1b[{target[1] + 1}G", key=len)
+    below = "" if down == 0 else "\x1b[B" if down == 1 else f"\x1b[{down}B"
+    return min(across + below, absolute, key=len)
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    foreground: str
+    background: str
+    others: frozenset[str]
+
+
+@lru_cache(1024)
+def _attributes(style: str) -> _Attributes:
+    foreground = background = ""
+    others: set[str] = set()
+    for part in _COLOUR.findall(style):
+        code = int(part.partition(";")[0])
+        if 30 <= code <= 38 or 90 <= code <= 97:
+            foreground = part
+        elif 40 <= code <= 48 or 100 <= code <= 107:
+            background = part
+        elif code not in (0, 39, 49):
+            others.add(part)
+    return _Attributes(foreground, background, frozenset(others))
+
+
+@lru_cache(4096)
+def _style_change(before: str | None, after: str) -> str:
+    """The shortest sequence from one style to another; `before` None where it is not known."""
+    whole = f"\x1b[0;{after}m" if after else "\x1b[0m"
+    if before is None:
+        return whole
+    old, new = _attributes(before), _attributes(after)
+    if not old.others <= new.others:
+        return whole
+    parts = sorted(new.others - old.others)
+    if old.foreground != new.foreground:
+        parts.append(new.foreground or "39")
+    if old.background != new.background:
+        parts.append(new.background or "49")
+    return min(f"\x1b[{';'.join(parts)}m", whole, key=len)
