@@ -57,7 +57,7 @@ def test_a_terminal_ends_up_the_same(updates: list[list[tuple[int, int, str, str
     cells.forget(WIDTH, HEIGHT)
     for drawn in updates:
         # Textual never overwrites one half of a wide character; one piece in a blank row keeps to that.
-        rows = {piece[0]: piece for piece in drawn}
+        rows = dict(sorted((piece[0], piece) for piece in drawn))
         update = "".join(f"\x1b[{y + 1};1H{' ' * WIDTH}" for y in rows) + as_update(list(rows.values()))
         plain[1].feed(update)
         reduced = cells.reduce(update)
