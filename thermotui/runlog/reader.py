@@ -13,9 +13,10 @@ import numpy as np
 
 from thermotui.runlog.buffer import Rows
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
+from thermotui.runlog.handle import open_log
 from thermotui.runlog.header import parse_header
 from thermotui.runlog.layout import rollup_path
-from thermotui.runlog.opening import open_file, read_attributes, read_superblock
+from thermotui.runlog.opening import read_attributes, read_superblock
 from thermotui.runlog.overview import Overview, overview
 from thermotui.runlog.rollup import rolled_fields, rollup_dtype
 from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, row_dtype
@@ -37,18 +38,18 @@ class RunLogReader:
         self._open()
 
     def _open(self) -> None:
-        self._file = open_file(self.path)
+        self._log = open_log(self.path)
+        self._closed = False
         try:
+            self._tables: dict[str, tuple[int, Table | None]] = {}
             try:
-                self.header: Header = parse_header(read_attributes(self.path, self._file))
+                self.header: Header = parse_header(read_attributes(self.path, self._log.file))
             except ValueError as error:
                 raise RunLogError(self.path, str(error)) from error
-            self._identity = _identity(self.path)
             self._dtypes = {name: row_dtype(stream, self.header) for name, stream in STREAMS.items()}
             self._generation = 0
-            self._tables: dict[str, tuple[int, Table | None]] = {}
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def refresh(self) -> None:
@@ -57,7 +58,7 @@ class RunLogReader:
         A deleted or moved file stays readable as it was. Cheap: tables refresh when they are next read.
         """
         identity = _identity(self.path)
-        if identity is not None and identity != self._identity:
+        if identity is not None and identity != self._log.identity:
             self.close()
             self._open()
         self._generation += 1
@@ -65,7 +66,7 @@ class RunLogReader:
     def _table(self, name: str, dtype: np.dtype[np.void]) -> Table | None:
         generation, table = self._tables.get(name, (-1, None))
         if generation < 0:
-            table = Table.open(self.path, self._file, name, dtype)
+            table = Table.open(self._log, name, dtype)
         elif generation != self._generation and table is not None:
             table.refresh()
         self._tables[name] = (self._generation, table)
@@ -143,8 +144,9 @@ class RunLogReader:
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._tables = {}
-        if self._file:
-            self._file.close()
+        if not self._closed:
+            self._closed = True
+            self._log.release()
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,31 +9,32 @@ import numpy as np
 
 from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.errors import RunLogError
-from thermotui.runlog.opening import HDF5_ERRORS, open_table
+from thermotui.runlog.handle import LogFile
+from thermotui.runlog.opening import HDF5_ERRORS
 
 
 class Table:
     """A stream or a rollup level in an open file, read through HDF5's low-level interface."""
 
-    def __init__(self, path: Path, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void]) -> None:
+    def __init__(self, log: LogFile, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void]) -> None:
         """`dtype` is what the schema says; fields that the file lacks read as NaN, 0 or empty."""
-        self.path = path
+        self.path = log.path
         self.name = name
+        self.dtype = dtype
+        self._log = log
         self._table = table
         self._default = default_row(dtype)
-        self.dtype = dtype
-        self._length = 0
         self._stored = self._check_fields()
-        plan = table.get_create_plist()
         self._row_bytes = int(table.get_type().get_size())
-        self._chunk_rows = int(plan.get_chunk()[0])
+        self._chunk_rows = int(table.get_create_plist().get_chunk()[0])
+        # Another reader of this process may have opened the table long ago.
         self.refresh()
 
     @classmethod
-    def open(cls, path: Path, file: h5py.File, name: str, dtype: np.dtype[np.void]) -> Table | None:
+    def open(cls, log: LogFile, name: str, dtype: np.dtype[np.void]) -> Table | None:
         """The table `name`, or None where the file has none. RunLogError where it is damaged."""
-        table = open_table(path, file, name)
-        return None if table is None else cls(path, name, table, dtype)
+        table = log.table(name)
+        return None if table is None else cls(log, name, table, dtype)
 
     def _check_fields(self) -> frozenset[str]:
         try:
@@ -61,17 +61,20 @@ class Table:
         """See what the writer has flushed since. RunLogError where the table has become unreadable."""
         try:
             self._table.refresh()
+        except HDF5_ERRORS as error:
+            raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
+        self._length = self._declared_length()
+
+    def _declared_length(self) -> int:
+        try:
             declared = int(self._table.shape[0])
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
         # Rows are stored in whole chunks without compression, so the file's size bounds how many there can be.
-        size = os_size(self.path)
-        if size is not None and declared * self._row_bytes > size + self._chunk_rows * self._row_bytes:
-            raise RunLogError(
-                self.path,
-                f"table {self.name} claims {declared} rows, more than the file can hold; try: thermotui repair",
-            )
-        self._length = declared
+        if (declared - self._chunk_rows) * self._row_bytes > self._log.size:
+            reason = f"table {self.name} claims {declared} rows, more than the file can hold; try: thermotui repair"
+            raise RunLogError(self.path, reason)
+        return declared
 
     def read(self, fields: tuple[str, ...] | None, start: int, stop: int) -> Rows:
         """Rows [start, stop), cut to what there is, as a structured array of `fields` in that order (None: all)."""
@@ -118,11 +121,3 @@ class Table:
             else:
                 high = middle
         return low
-
-
-def os_size(path: Path) -> int | None:
-    """Size of the file in bytes; None where it has been deleted or moved (an open file stays readable)."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None

@@ -66,7 +66,8 @@ class RunLogWriter:
         self._started = time.monotonic()
         self._flushed = self._started
         self._beaten = 0.0
-        self._beat: tuple[int, State, str] = (0, "starting", "")
+        self._step = 0
+        self._saying: tuple[State, str] = ("starting", "")
         self._io = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -160,8 +161,8 @@ class RunLogWriter:
 
     def heartbeat(self, step: int, state: State = "running", message: str = "") -> None:
         """Say which step the run has reached; the flush thread writes it down, at once where the state is new."""
-        changed = (state, message) != self._beat[1:]
-        self._beat = (step, state, message)
+        changed = (state, message) != self._saying
+        self._step, self._saying = step, (state, message)
         if changed:
             self._add_heartbeat()
             self._wake.set()
@@ -181,9 +182,10 @@ class RunLogWriter:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._beat = (self._beat[0], state, message)
-        self._add_heartbeat()
         with self._io:
+            self._drain()
+            self._saying = (state, message)
+            self._add_heartbeat()
             self._drain()
             self._release()
 
@@ -211,9 +213,9 @@ class RunLogWriter:
         self._wake.set()
 
     def _add_heartbeat(self) -> None:
-        step, state, message = self._beat
+        state, message = self._saying
         self._beaten = time.monotonic()
-        self._buffers["heartbeat"].append({"time": time.time(), "step": step, "state": state, "message": message})
+        self._buffers["heartbeat"].append({"time": time.time(), "step": self._step, "state": state, "message": message})
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -247,8 +249,7 @@ class RunLogWriter:
         for table in self._store(stream, rows):
             table.id.flush()
         if stream == "steps":
-            step, state, message = self._beat
-            self._beat = (max(step, int(rows["step"][-1])), state, message)
+            self._step = max(self._step, int(rows["step"][-1]))
 
     def _store(self, stream: str, rows: Rows) -> list[h5py.Dataset]:
         """Append rows and the rollup rows that they complete, not flushed; returns the tables that grew."""
