@@ -35,9 +35,9 @@ def build(options: GaussianOptions, setup: Setup) -> Gaussian:
 
 
 class _Mean(nn.Module):
-    def __init__(self, ensemble: int, dimension: int, device: torch.device) -> None:
+    def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.mean = nn.Parameter(torch.zeros(ensemble, dimension, dtype=torch.float64, device=device))
+        self.mean = nn.Parameter(start)
 
 
 class Gaussian:
@@ -52,14 +52,15 @@ class Gaussian:
         self._dimension, self._sigma = options.dimension, options.sigma
         generator = setup.numpy_generator("data")
         noise = generator.standard_normal((options.dataset_size, options.dimension))
-        data = torch.from_numpy(options.data_mean + options.data_sigma * noise).to(setup.device)
+        data = torch.from_numpy(options.data_sigma * noise).to(setup.device)
         samples = setup.member_samples(options.dataset_size)
         positions = np.arange(options.dataset_size)[None] if samples is None else samples
         self.data = data[torch.from_numpy(positions).to(setup.device)]
         """The members' data sets, [K, N, d], or [1, N, d] where all have the same."""
         self.dataset_size = self.data.shape[1]
         self._rows = torch.arange(len(self.data), device=setup.device).unsqueeze(1)
-        self.module = _Mean(setup.ensemble, options.dimension, setup.device)
+        start = torch.full((setup.ensemble, options.dimension), options.start, dtype=torch.float64)
+        self.module = _Mean(start.to(setup.device))
         self.layers = (Layer("mean", options.dimension),)
         self.figures: Mapping[str, str] = setup.figures | {
             "work": "exact",

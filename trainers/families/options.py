@@ -28,7 +28,7 @@ class GaussianOptions:
     dimension: int = option(8, "Dimension d of x.")
     sigma: float = option(1.0, "Standard deviation σ of the model.")
     data_sigma: float = option(1.0, "Standard deviation √C of the data in each dimension.")
-    data_mean: float = option(2.0, "Mean of the data in each dimension; θ starts at 0.")
+    start: float = option(2.0, "Where θ starts, in each dimension; the mean of the data is 0.")
     dataset_size: int = option(2000, "Samples in the data set B.")
 
 

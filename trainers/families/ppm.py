@@ -79,5 +79,6 @@ def layer_norms(module: nn.Module, layer_parameters: tuple[tuple[str, ...], ...]
     columns = []
     for names in layer_parameters:
         gradients = [parameters[name].grad for name in names]
-        columns.append(sum(g.flatten(1).square().sum(1) for g in gradients if g is not None))
-    return torch.stack([torch.as_tensor(column) for column in columns], dim=1)
+        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients if g is not None]
+        columns.append(torch.stack(norms).square().sum(0))
+    return torch.stack(columns, dim=1)

@@ -38,7 +38,7 @@ FAMILIES: dict[str, Family] = {
         "The mean of a Gaussian: every figure has a closed form.",
         "trainers.families.gaussian",
         of.GaussianOptions,
-        {"stride": 1, "probe_size": 1024, "steps": 5000},
+        {"stride": 1, "probe_size": 512, "steps": 5000, "batch_size": 4, "learning_rate": 0.1},
     ),
     "softmax": Family("A multilayer softmax classifier.", "trainers.families.softmax", of.SoftmaxOptions),
 }
