@@ -1,0 +1,108 @@
+"""The alerts of a run, followed live: those that its writer recorded, or else found here from its rows."""
+
+from __future__ import annotations
+
+from thermotui.detect.alert import KINDS, SEVERITIES, Alert, Severity
+from thermotui.detect.intervals import Interval, valid_intervals
+from thermotui.detect.monitor import RunMonitor
+from thermotui.detect.settings import Settings
+from thermotui.runlog.reader import RunLogReader, RunState
+from thermotui.runlog.schema import Header
+
+MONITORED = ("steps", "thermo", "reservoir", "autocorrelation")
+ROWS_A_TICK = 20_000
+"""Rows examined in one call: a long finished run is searched over several ticks, and no tick waits for it."""
+
+
+class AlertFollower:
+    """The alerts of one run, from a log that grows. Call `follow` after each refresh of the reader."""
+
+    def __init__(self, header: Header) -> None:
+        self.recorded = bool(header.detectors)
+        """Whether the writer ran the detectors; if not, they run here."""
+        self._alerts: dict[tuple[str, int, int], Alert] = {}
+        self._read = dict.fromkeys((*MONITORED, "alerts"), 0)
+        self._layers = len(header.layers)
+        self._state_alert: Alert | None = None
+        self._minimum = int(header.detectors.get("interval", Settings().interval))
+        self._monitor = None if self.recorded else monitor_of(header)
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The newest version of every alert that was not withdrawn, by step; last the state of the run if it is one."""
+        standing = (alert for alert in self._alerts.values() if not alert.withdrawn)
+        found = sorted(standing, key=lambda alert: (alert.step, alert.start))
+        return (*found, self._state_alert) if self._state_alert else tuple(found)
+
+    def follow(self, log: RunLogReader, state: RunState) -> bool:
+        """Take up the rows that came since the last call; True when all are taken up, False when some are left.
+
+        Raises RunLogError where the file cannot be read.
+        """
+        self._state_alert = alert_of_state(state)
+        if self._monitor is None:
+            self._take_recorded(log)
+            return True
+        complete = True
+        for stream in MONITORED:
+            start, end = self._read[stream], log.length(stream)
+            stop = min(end, start + ROWS_A_TICK)
+            if stop > start:
+                for alert in self._monitor.feed(stream, log.read(stream, start=start, stop=stop)):
+                    self._alerts[alert.key] = alert
+                self._read[stream] = stop
+            complete = complete and stop == end
+        return complete
+
+    def _take_recorded(self, log: RunLogReader) -> None:
+        start, stop = self._read["alerts"], log.length("alerts")
+        if stop > start:
+            for row in log.read("alerts", start=start, stop=stop):
+                alert = alert_of_row(row)
+                self._alerts[alert.key] = alert
+            self._read["alerts"] = stop
+
+    def valid_intervals(self, last_step: int) -> tuple[Interval, ...]:
+        """Where the reservoir assumption holds, for the run as a whole (layer −1) and for each layer."""
+        breaking = [alert for alert in self._alerts.values() if alert.kind in KINDS]
+        layers = (None, *range(self._layers))
+        return tuple(
+            interval
+            for layer in layers
+            for interval in valid_intervals(breaking, last_step, layer, minimum=self._minimum)
+        )
+
+
+def monitor_of(header: Header) -> RunMonitor:
+    """The detectors for a run with that header, at their default settings."""
+    batches = header.dataset_size // header.batch_size if header.batch_size and not header.replacement else None
+    return RunMonitor(
+        [layer.name for layer in header.layers], ensemble=header.ensemble, batches_per_epoch=batches or None
+    )
+
+
+def alert_of_row(row: object) -> Alert:
+    """The alert that one row of the `alerts` stream holds; text that is not UTF-8 is kept with escapes."""
+    values = {name: row[name].item() for name in row.dtype.names}  # type: ignore[attr-defined,index]
+    text = {name: values[name].decode("utf-8", "backslashreplace") for name in ("kind", "severity", "message")}
+    # A log is not trusted input: an unknown severity must neither raise nor pass for a mild one.
+    severity: Severity = text["severity"] if text["severity"] in SEVERITIES else "critical"  # type: ignore[assignment]
+    return Alert(
+        kind=text["kind"],
+        layer=int(values["layer"]),
+        start=int(values["start"]),
+        end=None if values["end"] < 0 else int(values["end"]),
+        step=int(values["step"]),
+        severity=severity,
+        p_value=float(values["p_value"]),
+        message=text["message"],
+    )
+
+
+def alert_of_state(state: RunState) -> Alert | None:
+    """A crashed or stalled run is an alert of its own, which no writer can record."""
+    if state.state not in ("crashed", "stalled"):
+        return None
+    severity: Severity = "critical" if state.state == "crashed" else "warning"
+    message = f"{KINDS[state.state].description}; last sign of life {state.age:.0f} s ago at step {state.step}"
+    return Alert(state.state, -1, state.step, None, state.step, severity, float("nan"), message)

@@ -1,0 +1,91 @@
+"""The process that reads run logs for the screen, so that no hang, crash or stall of HDF5 ever reaches it.
+
+Started as `python -m thermotui.analysis.reading_process PATH...`. Frames in both directions are a length (8 bytes,
+little endian) and a pickle: queries on standard input, and on standard output for each query `str` (the path about to
+be read, for the watchdog) any number of times and then one `Tick`, or one `InputError` and the end.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+LENGTH = struct.Struct("<Q")
+DEADLINE = 10
+"""Seconds that reading one file may take. HDF5 may hang on a corrupt file, holding the interpreter's lock."""
+
+
+def write_frame(pipe: BinaryIO, message: object) -> None:
+    """Write one frame. Raises BrokenPipeError where nobody reads any more."""
+    payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(LENGTH.pack(len(payload)) + payload)
+    pipe.flush()
+
+
+def read_frame(pipe: BinaryIO) -> Any:
+    """Read one frame; blocks. Raises EOFError at the end of the pipe, also within a frame."""
+    (length,) = LENGTH.unpack(_read_exactly(pipe, LENGTH.size))
+    return pickle.loads(_read_exactly(pipe, length))
+
+
+def _read_exactly(pipe: BinaryIO, size: int) -> bytes:
+    buffer = io.BytesIO()
+    while (missing := size - buffer.tell()) > 0:
+        chunk = pipe.read(missing)
+        if not chunk:
+            raise EOFError("the other end of the pipe is closed")
+        buffer.write(chunk)
+    return buffer.getvalue()
+
+
+def arm(seconds: int) -> None:
+    """Have the kernel end this process after `seconds`, 0 to disarm: no Python code runs while HDF5 hangs."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
+
+
+def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer queries until the pipe is closed."""
+    from thermotui.analysis.workspace import Workspace
+    from thermotui.errors import InputError
+
+    def about_to_read(path: str) -> None:
+        write_frame(replies, path)
+        arm(DEADLINE)
+
+    with Workspace(paths, about_to_read) as workspace:
+        for path, reason in avoided.items():
+            workspace.avoid(path, reason)
+        while True:
+            query = read_frame(requests)
+            try:
+                tick = workspace.tick(query)
+            except InputError as error:
+                write_frame(replies, error)
+                return
+            arm(0)
+            write_frame(replies, tick)
+
+
+def main() -> None:
+    """Take the pipes for itself, so that nothing else written to standard output can end up in a frame."""
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    # The terminal sends its interrupt to the whole foreground group; it is the screen's to answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    avoided = dict(argument.split("\0", 1) for argument in read_frame(requests))
+    try:
+        serve([Path(path) for path in sys.argv[1:]], avoided, requests, replies)
+    except (EOFError, BrokenPipeError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The one registry of what keys do: bindings, help, command palette and docs/screen.md are made from it.
+
+No key here is taken by tmux or screen (ctrl+b, ctrl+a), by a shell or by the terminal driver (ctrl+c, d, s, q, z, v).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["Views", "Runs", "Charts", "Panels", "Alerts", "Take away", "Screen"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that a key does. `name` is the method `action_<name>` of the app, and the word in the key file."""
+
+    name: str
+    keys: tuple[str, ...]
+    title: str
+    group: Group
+    call: str = ""
+    """The action string where one method serves several actions; the name where empty."""
+
+
+VIEWS = ("overview", "dashboard", "layers", "balance", "alerts", "compare", "log")
+
+ACTIONS: tuple[Action, ...] = (
+    *(
+        Action(f"view_{view}", (str(number),), f"Show the {view} view", "Views", f"view('{view}')")
+        for number, view in enumerate(VIEWS, start=1)
+    ),
+    Action("next_run", ("j",), "Next run", "Runs"),
+    Action("previous_run", ("k",), "Previous run", "Runs"),
+    Action("toggle_runs", ("r",), "Show or hide the list of runs", "Runs"),
+    Action("filter_runs", ("slash",), "Filter runs by text or configuration", "Runs"),
+    Action("sort_runs", ("o",), "Order runs by state, name, age, loss or alerts", "Runs"),
+    Action("group_runs", ("G",), "Group runs by family or state", "Runs"),
+    Action("mark_run", ("m",), "Mark the run for the compare view", "Runs"),
+    Action("pan_left", ("h", "left"), "Pan to earlier steps", "Charts", "pan(-1)"),
+    Action("pan_right", ("l", "right"), "Pan to later steps", "Charts", "pan(1)"),
+    Action("zoom_in", ("plus", "equals_sign"), "Zoom in on the steps", "Charts", "zoom(1)"),
+    Action("zoom_out", ("minus",), "Zoom out", "Charts", "zoom(-1)"),
+    Action("zoom_all", ("0",), "Show the whole run", "Charts"),
+    Action("cursor_left", ("comma",), "Move the cursor to earlier steps", "Charts", "cursor(-1)"),
+    Action("cursor_right", ("full_stop",), "Move the cursor to later steps", "Charts", "cursor(1)"),
+    Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
+    Action("scale", ("y",), "Linear, logarithmic or symmetric logarithmic", "Charts"),
+    Action("smooth", ("w",), "Smoothing: none, light or strong", "Charts"),
+    Action("align", ("x",), "Align runs by step or by time", "Charts"),
+    Action("pause", ("space",), "Pause, or follow the run", "Charts"),
+    Action("next_panel", ("tab",), "Next panel", "Panels"),
+    Action("previous_panel", ("shift+tab",), "Previous panel", "Panels"),
+    Action("full_screen", ("f",), "Panel on the full screen and back", "Panels"),
+    Action("choose_panels", ("p",), "Choose which panels are shown", "Panels"),
+    Action("field", ("v",), "Next quantity of the layers view", "Panels"),
+    Action("next_alert", ("n",), "Jump to the next alert", "Alerts", "jump_alert(1)"),
+    Action("previous_alert", ("N",), "Jump to the previous alert", "Alerts", "jump_alert(-1)"),
+    Action("acknowledge", ("a",), "Acknowledge the alert", "Alerts"),
+    Action("filter_alerts", ("e",), "Filter alerts: all, open, critical, one layer", "Alerts"),
+    Action("save", ("s",), "Save the view as SVG, text and JSON", "Take away"),
+    Action("copy", ("Y",), "Copy the value under the cursor", "Take away"),
+    Action("theme", ("t",), "Next theme", "Screen"),
+    Action("glyphs", ("g",), "Braille, blocks or ASCII", "Screen"),
+    Action("commands", ("colon",), "Command palette", "Screen"),
+    Action("help", ("question_mark", "f1"), "Help", "Screen"),
+    Action("back", ("escape",), "Back", "Screen"),
+    Action("quit", ("q",), "Quit", "Screen"),
+)
+
+BY_NAME = {action.name: action for action in ACTIONS}

@@ -1,0 +1,173 @@
+"""The dashboard of one run: as many panels as the terminal holds, in the order in which they matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from textual.app import ComposeResult
+from textual.containers import Grid
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from thermotui.analysis.snapshot import Query, RunSnapshot
+from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.view import StepView
+from thermotui.tui.panels import PANELS, Panel, chart_of, fields_of
+from thermotui.tui.views.view import Look, View
+from thermotui.tui.widgets.alert_table import AlertTable
+from thermotui.tui.widgets.layer_panel import LayerPanel
+
+ORDER = (
+    "heat_work",
+    "entropy_production",
+    "information",
+    "loss",
+    "temperature",
+    "alerts",
+    "accuracy",
+    "efficiency",
+    "entropy",
+    "first_law",
+    "log_partition",
+    "gradient_norm",
+    "learning_rate",
+    "mobility",
+)
+"""Panels by how soon they get a place."""
+PANEL_HEIGHT = 7
+COLUMN_WIDTHS = (54, 150, 210)
+"""Widths from which on there are two, three and four columns."""
+BY_NAME = {panel.name: panel for panel in PANELS}
+
+
+def grid_shape(width: int, height: int) -> tuple[int, int]:
+    """Columns and rows of panels in a stage of that size, in cells."""
+    panel_height = PANEL_HEIGHT if height < 5 * PANEL_HEIGHT else PANEL_HEIGHT + 2
+    return 1 + sum(width >= limit for limit in COLUMN_WIDTHS), max(1, height // panel_height)
+
+
+def absent(panel: Panel, snapshot: RunSnapshot) -> bool:
+    """Whether a run does not have what a panel shows: rows, but none with a finite value."""
+    overview = snapshot.curves.get(panel.stream)
+    if overview is None or not set(panel.fields) <= overview.mean.keys():
+        return False
+    return not any(np.isfinite(overview.mean[line.field]).any() for line in panel.lines)
+
+
+class Dashboard(View):
+    """Panels with one x axis: heat and work, entropy production, information, loss, temperatures, alerts."""
+
+    DEFAULT_CSS = """
+    Dashboard {
+        & > Grid { grid-gutter: 0 1; }
+        & > Grid > * { height: 1fr; }
+        & > Grid > *:focus { background: $boost; }
+    }
+    """
+
+    hidden: reactive[frozenset[str]] = reactive(frozenset(), init=False)
+    """Panels that the user switched off."""
+    full: reactive[str] = reactive("", init=False)
+    """The panel that has the whole stage; empty for all."""
+
+    def __init__(self, view: StepView, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._view = view
+        self._absent: frozenset[str] = frozenset()
+        self._shown: tuple[str, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """All panels, of which some are shown."""
+        with Grid():
+            for name in ORDER:
+                if name == "alerts":
+                    yield AlertTable(id="panel-alerts")
+                elif name == "temperature":
+                    yield LayerPanel(self._view, id="panel-temperature")
+                else:
+                    yield Chart(view=self._view, id=f"panel-{name}")
+
+    def on_mount(self) -> None:
+        """Nothing is shown before the size is known."""
+        self._arrange()
+
+    def on_resize(self) -> None:
+        """Another size holds another number of panels."""
+        self._arrange()
+
+    def watch_hidden(self) -> None:
+        """Arrange anew."""
+        self._arrange()
+
+    def watch_full(self) -> None:
+        """Arrange anew."""
+        self._arrange()
+
+    def panels(self) -> Iterable[Widget]:
+        """The panels shown, in order."""
+        return [self.query_one(f"#panel-{name}") for name in self._shown]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of the panels shown, in order."""
+        return self._shown
+
+    def _arrange(self) -> None:
+        columns, rows = grid_shape(self.size.width, self.size.height)
+        wanted = [name for name in ORDER if name not in self.hidden and name not in self._absent]
+        shown = (self.full,) if self.full else tuple(wanted[: columns * rows])
+        columns = min(columns, len(shown)) or 1
+        grid = self.query_one(Grid)
+        grid.styles.grid_size_columns = columns
+        grid.styles.grid_size_rows = -(-len(shown) // columns)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        for name in ORDER:
+            self.query_one(f"#panel-{name}").display = name in shown
+        self.post_message(self.Asks())
+        self._update(shown)
+
+    def ask(self, query: Query) -> Query:
+        """The columns of the panels shown."""
+        fields = fields_of(tuple(BY_NAME[name] for name in self._shown if name in BY_NAME))
+        if "temperature" in self._shown:
+            fields = merge_fields(fields, LayerPanel.FIELDS)
+        return replace(query, fields=fields)
+
+    def watch_snapshots(self) -> None:
+        """Draw what is new."""
+        if self.snapshot is not None:
+            gone = frozenset(panel.name for panel in PANELS if absent(panel, self.snapshot))
+            if not gone <= self._absent:
+                self._absent |= gone
+                self._arrange()
+        self._update(self._shown)
+
+    def watch_look(self, look: Look) -> None:
+        """Draw in another way."""
+        for chart in self.query(Chart):
+            chart.mode = look.mode
+            chart.scale = look.scale
+        self.query_one(LayerPanel).look = look
+
+    def _update(self, names: tuple[str, ...]) -> None:
+        snapshot = self.snapshot
+        for name in names:
+            widget = self.query_one(f"#panel-{name}")
+            if isinstance(widget, Chart):
+                widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot, widget.size.width)
+            elif isinstance(widget, (AlertTable, LayerPanel)):
+                widget.snapshot = snapshot
+
+
+def merge_fields(
+    left: tuple[tuple[str, tuple[str, ...]], ...], right: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Two field selections of a query as one."""
+    merged: dict[str, dict[str, None]] = {}
+    for stream, names in (*left, *right):
+        merged.setdefault(stream, {}).update(dict.fromkeys(names))
+    return tuple((stream, tuple(names)) for stream, names in merged.items())

@@ -1,0 +1,50 @@
+"""What every view has in common: it says what it asks of the log, and gets frozen answers by reactive attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from thermotui.analysis.run_state import RunSummary
+from thermotui.analysis.snapshot import Query, RunSnapshot
+from thermotui.tui.charts.model import Scale
+from thermotui.tui.charts.raster import Mode
+
+Align = Literal["step", "time"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How all charts are drawn: shared by all views."""
+
+    scale: Scale = "linear"
+    mode: Mode = "braille"
+    align: Align = "step"
+
+
+class View(Widget):
+    """A view of the selected run or runs."""
+
+    DEFAULT_CSS = "View { width: 1fr; height: 1fr; }"
+
+    snapshots: reactive[tuple[RunSnapshot, ...]] = reactive((), repaint=False)
+    """The runs shown, the selected one first."""
+    summaries: reactive[tuple[RunSummary, ...]] = reactive((), repaint=False)
+    """The runs in the list, in its order."""
+    look: reactive[Look] = reactive(Look(), repaint=False)
+
+    class Asks(Message):
+        """The view needs other answers than before."""
+
+    @property
+    def snapshot(self) -> RunSnapshot | None:
+        """The selected run; None before its first answer, or where it cannot be read."""
+        return self.snapshots[0] if self.snapshots else None
+
+    def ask(self, query: Query) -> Query:
+        """Add to the query what this view needs."""
+        return query

@@ -1,0 +1,66 @@
+"""The alerts of a run: what, where, from when to when, and the evidence."""
+
+from __future__ import annotations
+
+import math
+
+from textual.reactive import reactive
+
+from thermotui.analysis.snapshot import RunSnapshot
+from thermotui.detect.alert import Alert
+from thermotui.runlog.schema import Header
+from thermotui.tui.widgets.table import Cell, Column, Row, Table
+
+NONE_YET = "no alerts"
+
+
+def layer_name(header: Header, layer: int) -> str:
+    """The layer's name; the whole run for −1."""
+    if layer < 0:
+        return "run"
+    return header.layers[layer].name if layer < len(header.layers) else f"layer {layer}"
+
+
+def span_text(alert: Alert) -> str:
+    """`120–480`, or `120–` while it lasts."""
+    return f"{alert.start}–{'' if alert.end is None else alert.end}"
+
+
+def evidence(alert: Alert) -> str:
+    """The evidence in words, with its p-value where the rule is a test."""
+    return alert.message if math.isnan(alert.p_value) else f"{alert.message} (p = {alert.p_value:.2g})"
+
+
+def alert_key(alert: Alert) -> str:
+    """A row key made of what the beginning and end of an alert share."""
+    return f"{alert.kind}/{alert.layer}/{alert.start}"
+
+
+def alert_row(alert: Alert, header: Header) -> Row:
+    """The row of an alert in the short table."""
+    return Row(
+        alert_key(alert),
+        (
+            Cell(alert.kind.replace("_", " "), alert.severity),
+            Cell(layer_name(header, alert.layer)),
+            Cell(span_text(alert)),
+            Cell(evidence(alert), "muted"),
+        ),
+    )
+
+
+class AlertTable(Table):
+    """The newest alerts first: kind, layer, interval and, where there is room, the evidence."""
+
+    snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False)
+
+    def __init__(self, id: str | None = None) -> None:
+        columns = (Column("Alerts", 14), Column("layer", 7), Column("steps", 11), Column("evidence"))
+        super().__init__(columns, empty=NONE_YET, id=id)
+
+    def watch_snapshot(self, snapshot: RunSnapshot | None) -> None:
+        """Show the alerts of a run."""
+        if snapshot is None:
+            self.rows = ()
+        else:
+            self.rows = tuple(alert_row(alert, snapshot.header) for alert in reversed(snapshot.alerts))

@@ -1,0 +1,70 @@
+"""The line above the views, which says what is looked at, and the line below, which says where and how."""
+
+from __future__ import annotations
+
+import math
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from thermotui.analysis.format import printable
+from thermotui.analysis.snapshot import RunSnapshot
+from thermotui.tui.widgets.run_list import short_count
+
+VARIES = {"seed": "by seed: I(X;Θ|B)", "data": "by data and seed: I(X;Θ)"}
+MARGINALS = {"ensemble": "p̄ over the ensemble", "window": "p̄ over its own past (substitute)", "none": "no p̄"}
+
+
+class Line(Widget):
+    """One line of text: as many parts as fit, the first ones first; control characters escaped."""
+
+    DEFAULT_CSS = "Line { height: 1; }"
+
+    parts: reactive[tuple[str, ...]] = reactive(())
+    right: reactive[str] = reactive("")
+
+    def render_line(self, y: int) -> Strip:
+        """Left parts joined by two blanks, the right part at the right edge."""
+        width = self.size.width
+        right = printable(self.right)
+        room = width - (cell_len(right) + 2 if right else 0)
+        text = ""
+        for part in self.parts:
+            longer = f"{text}  {printable(part)}" if text else printable(part)
+            if cell_len(longer) > room:
+                break
+            text = longer
+        gap = width - cell_len(text) - cell_len(right)
+        return Strip([Segment(text + " " * max(0, gap) + right, self.rich_style)]).adjust_cell_length(width)
+
+
+class HeaderLine(Line):
+    """What the selected run is: family, members and what varies among them, stride, kind of marginal."""
+
+    DEFAULT_CSS = "HeaderLine { background: $panel; color: $foreground; text-style: bold; }"
+
+    def show(self, snapshot: RunSnapshot | None, problem: str = "") -> None:
+        """Show a run's header; `problem` instead where it cannot be read."""
+        if snapshot is None:
+            self.parts = ("thermotui", problem) if problem else ("thermotui",)
+            self.right = ""
+            return
+        header, summary = snapshot.header, snapshot.summary
+        ensemble = f"K={header.ensemble} {VARIES[header.ensemble_varies]}" if header.ensemble > 1 else "K=1"
+        rank = f"rank {header.rank}/{header.world_size}" if header.world_size > 1 else ""
+        parts = (
+            summary.name,
+            header.family,
+            f"stride {header.stride}",
+            ensemble,
+            MARGINALS[header.marginal],
+            f"batch {header.batch_size}" if header.batch_size else "",
+            rank,
+        )
+        self.parts = tuple(part for part in parts if part)
+        steps = short_count(summary.step) + (f"/{short_count(summary.steps)}" if summary.steps else "")
+        rate = "" if math.isnan(summary.rate) or not summary.live else f" {summary.rate:.3g}/s"
+        self.right = f"{summary.state} {steps}{rate}"
