@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import THERMO, Header
+
+if TYPE_CHECKING:
+    from thermotui.runlog.reader import RunLogReader
 
 ROUNDING = 1e-9
 """Nats: what float64 sums over a whole run may leave of an identity that holds exactly."""

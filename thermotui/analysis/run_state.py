@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.detect.alert import SEVERITIES, Alert, Severity
-from thermotui.runlog.reader import RunLogReader
+
+if TYPE_CHECKING:
+    from thermotui.runlog.reader import RunLogReader
 
 RATE_ROWS = 256
 """Rows over which the rate is taken: long enough to be steady, short enough to show a slow-down."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.analysis.balance import BalanceSheet, balance_between, balance_sheet
-from thermotui.analysis.monitoring import AlertFollower
 from thermotui.analysis.run_state import RunSummary
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
-from thermotui.runlog.reader import Overview, RunLogReader
 from thermotui.runlog.schema import Header
+
+if TYPE_CHECKING:
+    from thermotui.analysis.monitoring import AlertFollower
+    from thermotui.runlog.overview import Overview
+    from thermotui.runlog.reader import RunLogReader
 
 MAXIMUM_ROWS = 4096
 """Rows that one question may ask of the log browser: what a screen can scroll through in one answer."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.runlog.buffer import Rows
-from thermotui.runlog.table import Table
+if TYPE_CHECKING:
+    from thermotui.runlog.buffer import Rows
+    from thermotui.runlog.table import Table
+
 
 RAW_BLOCK_ROWS = 65_536
 """Rows read at a time where a log has no rollups: memory stays bounded whatever the file's length."""

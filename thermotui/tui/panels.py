@@ -11,7 +11,7 @@ from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
-from thermotui.runlog.reader import Overview
+from thermotui.runlog.overview import Overview
 from thermotui.runlog.schema import STREAMS, Header
 from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
 
