@@ -1,0 +1,156 @@
+"""What is written is what is read: rows, header, order, lengths, defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from thermotui.errors import InputError
+from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import STREAMS, Header, Layer
+from thermotui.runlog.writer import RunLogWriter
+
+
+def test_every_stream_comes_back_bit_for_bit(tmp_path: Path, header, rows, same) -> None:
+    written = {name: rows(stream, header(), 3000) for name, stream in STREAMS.items() if name != "heartbeat"}
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+        for name, block in written.items():
+            writer.append_rows(name, block[:1000])
+            for row in block[1000:1300]:
+                writer.append(name, **{field: row[field] for field in block.dtype.names})
+            writer.append_rows(name, block[1300:])
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        for name, block in written.items():
+            assert same(reader.read(name), block)
+            assert same(reader.read(name, None, 900, 1400), block[900:1400])
+
+
+def test_the_header_comes_back_with_host_and_process(tmp_path: Path) -> None:
+    written = Header(
+        run_id="Ω-1",
+        created=time.time(),
+        family="rbm",
+        layers=(Layer("W", 12, "full gradient"), Layer("b", 3)),
+        ensemble=5,
+        ensemble_varies="data",
+        stride=10,
+        replacement=False,
+        marginal="ensemble",
+        figures={"log_partition": "exact"},
+        detectors={"preset": "quiet"},
+        config={"learning_rate": 0.1, "widths": [200, 200], "data": None},
+        notes=("Nothing is measured of the biases.",),
+        rank=1,
+        world_size=2,
+    )
+    with RunLogWriter.create(tmp_path / "run.h5", written) as writer:
+        full = writer.header
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        assert reader.header == full
+    assert dataclasses.replace(full, host="", pid=0) == written
+    assert full.host
+    assert full.pid
+
+
+def test_fields_left_out_are_not_measured(tmp_path: Path, header) -> None:
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+        writer.append("steps", step=7, loss=1.5)
+        writer.append("alerts", step=7, kind="loss_spike")
+        writer.append("reservoir", step=7, temperature=np.float32([1, 2, 3]))
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        step = reader.read("steps")[0]
+        assert (step["step"], step["loss"]) == (7, 1.5)
+        assert np.isnan(step["accuracy"])
+        alert = reader.read("alerts")[0]
+        assert (alert["kind"], alert["message"], alert["layer"]) == (b"loss_spike", b"", 0)
+        assert reader.read("reservoir")["temperature"].tolist() == [[1, 2, 3]]
+        assert np.isnan(reader.read("reservoir")["force"]).all()
+
+
+def test_long_text_is_cut_between_characters(tmp_path: Path, header) -> None:
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+        writer.append("alerts", step=1, message="x" + "Σ" * 100)
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        assert reader.read("alerts")["message"][0].decode() == "x" + "Σ" * 79
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"step": 1, "los": 2.0}, "no field 'los'"),
+        ({"step": 1, "temperature": np.zeros(5)}, "does not fit"),
+        ({"step": "one"}, "does not fit"),
+    ],
+)
+def test_a_wrong_row_is_refused_and_leaves_no_trace(tmp_path: Path, header, values, reason) -> None:
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+        with pytest.raises(ValueError, match=reason):
+            writer.append("reservoir", **{"mobility": 3.0, **values})
+        writer.append("reservoir", step=2)
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        row = reader.read("reservoir")
+        assert row["step"].tolist() == [2]
+        assert np.isnan(row["mobility"][0])
+
+
+def test_windows_fields_and_step_ranges(log) -> None:
+    with RunLogReader(log(5000)) as reader:
+        window = reader.read("steps", ["loss", "step"], 100, 200)
+        assert window.dtype.names == ("loss", "step")
+        assert window["step"].tolist() == list(range(100, 200))
+        assert reader.read("steps", ["step"], -3)["step"].tolist() == [4997, 4998, 4999]
+        assert len(reader.read("steps", ["step"], 4990, 9999)) == 10
+        assert reader.row_range("steps", 10, 20) == (10, 21)
+        assert reader.row_range("steps", -5, 9999) == (0, 5000)
+        assert reader.row_range("steps", 9999, 99999) == (5000, 5000)
+        with pytest.raises(RunLogError, match="no field 'los'"):
+            reader.read("steps", ["los"])
+        with pytest.raises(RunLogError, match="no stream 'step'"):
+            reader.read("step")
+
+
+def test_any_hdf5_program_reads_a_finished_log(log) -> None:
+    with h5py.File(log(500), "r") as file:
+        assert file["thermo"]["heat"].shape == (500,)
+        assert file.attrs["family"] in ("softmax", b"softmax")
+
+
+def test_old_and_new_fields_meet(log, tmp_path: Path) -> None:
+    """A log of another release of the same format version: a field less, a field more."""
+    path = log(100)
+    with h5py.File(path, "r+") as file:
+        rows = file["steps"][:]
+        names = [name for name in rows.dtype.names if name != "accuracy_spread"]
+        other = np.zeros(100, [*((name, rows.dtype[name]) for name in names), ("novelty", "f4")])
+        for name in names:
+            other[name] = rows[name]
+        del file["steps"]
+        file.create_dataset("steps", data=other, maxshape=(None,), chunks=(64,))
+    with RunLogReader(path) as reader:
+        read = reader.read("steps")
+        assert np.isnan(read["accuracy_spread"]).all()
+        assert read["loss"].tobytes() == rows["loss"].tobytes()
+        assert "novelty" not in read.dtype.names
+
+
+def test_an_existing_file_is_never_replaced(log, header) -> None:
+    path = log(10)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"run\.h5: exists already; choose another name"):
+        RunLogWriter.create(path, header())
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["run.h5"]
+
+
+def test_directories_are_made_and_bad_places_named(tmp_path: Path, header) -> None:
+    RunLogWriter.create(tmp_path / "a" / "b" / "run.h5", header()).close()
+    assert (tmp_path / "a" / "b" / "run.h5").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunLogError, match="cannot be written"):
+        RunLogWriter.create(tmp_path / "file" / "run.h5", header())
