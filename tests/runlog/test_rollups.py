@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_an_overview_is_the_brute_force_figures_of_its_buckets(long_log, data: s
     assert overview.count.sum() == stop - start
     edges = start + np.concatenate([[0], np.cumsum(overview.count)])
     assert all(edge % overview.width == 0 for edge in edges[1:-1])
-    for index, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for index, (first, last) in enumerate(itertools.pairwise(edges)):
         bucket = rows[first:last]
         assert (overview.step_first[index], overview.step_last[index]) == (bucket["step"][0], bucket["step"][-1])
         for name in ("loss", "accuracy"):
@@ -133,7 +134,7 @@ def test_an_overview_is_the_brute_force_figures_of_its_buckets(long_log, data: s
 
 
 def test_a_single_spike_is_seen_at_every_zoom(long_log) -> None:
-    path, rows = long_log
+    path, _ = long_log
     with RunLogReader(path) as reader:
         for buckets in (2, 10, 80, 1000):
             assert reader.overview("steps", ["loss"], 0, None, buckets).maximum["loss"].max() == np.float32(1e6)

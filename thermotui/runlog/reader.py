@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -133,13 +134,16 @@ class RunLogReader:
     def state(self, now: float | None = None) -> RunState:
         """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""
         now = time.time() if now is None else now
-        beats = self._stream("heartbeat")
+        beats, steps = self._stream("heartbeat"), self._stream("steps")
         beat = beats.read(None, len(beats) - 1, len(beats))[0] if len(beats) else None
         if _identity(self.path) is None:
-            step = int(beat["step"]) if beat is not None else 0
             age = now - (float(beat["time"]) if beat is not None else self.header.created)
-            return RunState("deleted", step, age, "the file was deleted or moved")
-        return judge(self.header, beat, closed=read_superblock(self.path).closed, now=now)
+            state = RunState("deleted", int(beat["step"]) if beat is not None else 0, age, "the file is gone")
+        else:
+            state = judge(self.header, beat, closed=read_superblock(self.path).closed, now=now)
+        # The last beat may be older than the last row.
+        last = steps.read(("step",), len(steps) - 1, len(steps))
+        return replace(state, step=max(state.step, int(last["step"][0]))) if len(last) else state
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
