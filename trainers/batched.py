@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,12 +45,15 @@ class BatchedLinear(nn.Module):
 class BatchedMLP(nn.Module):
     """K multilayer perceptrons with ReLU between their linear layers: [K, b, widths[0]] → [K, b, widths[-1]]."""
 
-    def __init__(self, ensemble: int, widths: Sequence[int], *, generator: torch.Generator) -> None:
+    def __init__(
+        self, ensemble: int, widths: Sequence[int], *, generator: torch.Generator, output_gain: float = 1.0
+    ) -> None:
         super().__init__()
-        # He's gain keeps the activations' scale through the ReLUs; the last layer has none.
+        # He's gain keeps the activations' scale through the ReLUs.
+        gains = [math.sqrt(2)] * (len(widths) - 2) + [output_gain]
         self.layers = nn.ModuleList(
-            BatchedLinear(ensemble, i, o, generator=generator, gain=math.sqrt(2) if last else 1.0)
-            for i, o, last in zip(widths, widths[1:], [True] * (len(widths) - 2) + [False], strict=False)
+            BatchedLinear(ensemble, inputs, outputs, generator=generator, gain=gain)
+            for (inputs, outputs), gain in zip(itertools.pairwise(widths), gains, strict=True)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:

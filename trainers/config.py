@@ -21,7 +21,7 @@ class TrainConfig:
 
     steps: int = option(10_000, "Optimizer steps.")
     batch_size: int = option(10, "Samples |b| in a mini-batch.")
-    learning_rate: float = option(0.05, "Learning rate r.")
+    learning_rate: float = option(0.02, "Learning rate r.")
     optimizer: Literal["sgd", "momentum", "adam"] = option("sgd", "Optimizer; momentum is SGD with 0.9.")
     ensemble: int = option(8, "Members K trained side by side.")
     ensemble_varies: Literal["seed", "data"] = option("seed", "What differs between members beside chance.")

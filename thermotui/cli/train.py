@@ -12,47 +12,71 @@ from typing import Annotated, Any
 
 import typer
 
-from trainers.config import TrainConfig, resolve
+from thermotui.errors import InputError
+from trainers.config import TrainConfig, resolve, spelled
 from trainers.families.registry import FAMILIES, Family
 
 app = typer.Typer(no_args_is_help=True, help="Train a family of probabilistic model and log its thermodynamics.")
 
+RUN_OPTIONS: dict[str, tuple[Any, Any, str]] = {
+    "log": (Path | None, None, "Log to write; default: a telling name under runs/."),
+    "resume": (Path | None, None, "Continue the run of this log from its last checkpoint; --steps may extend it."),
+    "watch": (bool, False, "Open the screen on the run, which goes on when the screen is closed."),
+}
+"""Options of the command itself: type, default, help."""
+
+WITH_RESUME = ("resume", "watch", "steps")
+"""Options that may be given when a run is continued; all others are those that it was started with."""
+
 
 def _parameters(entry: Family) -> list[inspect.Parameter]:
-    """Parameters of a family's command, for typer: its own options, the common ones, and those of the command line."""
-    result = []
+    """Parameters of a family's command, for typer: its own options, the common ones, and those of the command."""
+    result = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for panel, options in (("Options of this family", entry.options), ("Common options", TrainConfig)):
         hints = typing.get_type_hints(options)
         for field in dataclasses.fields(options):
-            default = entry.defaults.get(field.name, field.default)
-            kind = hints[field.name]
+            kind, default = hints[field.name], entry.defaults.get(field.name, field.default)
             if kind == tuple[str, ...]:
                 kind, default = list[str], list(default)
-            info = typer.Option(help=field.metadata["help"], rich_help_panel=panel)
-            result.append(_keyword(field.name, Annotated[kind, info], default))
-    run = "The run"
-    log = typer.Option(help="Log to write; default: a telling name under runs/.", rich_help_panel=run)
-    result.append(_keyword("log", Annotated[Path | None, log], None))
+            result.append(_option(field.name, kind, default, field.metadata["help"], panel))
+    result += [_option(name, *values, "The run") for name, values in RUN_OPTIONS.items()]
     return result
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _option(name: str, kind: Any, default: Any, help: str, panel: str) -> inspect.Parameter:
+    declaration = [spelled(name)] if kind is bool and not default else []
+    annotation = Annotated[kind, typer.Option(*declaration, help=help, rich_help_panel=panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _command(name: str, entry: Family) -> Callable[..., None]:
-    def command(**values: Any) -> None:
-        log = values.pop("log")
+    def command(context: typer.Context, **values: Any) -> None:
+        log, resume, watch = (values.pop(option) for option in RUN_OPTIONS)
+        given = [n for n in (*values, *RUN_OPTIONS) if _is_given(context, n)]
+        if resume is not None:
+            refused = [spelled(option) for option in given if option not in WITH_RESUME]
+            if refused:
+                raise InputError(f"--resume continues the run with its own options; leave out {', '.join(refused)}.")
         config, options = resolve(name, {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
-        from thermotui.cli.training import run
+        from thermotui.cli import training
 
-        sys.exit(run(name, config, options, log))
+        if watch:
+            status = training.run_watched(log or resume or training.default_log(name, config))
+        elif resume is not None:
+            status = training.run_resumed(name, resume, config.steps if "steps" in given else None)
+        else:
+            status = training.run(name, config, options, log or training.default_log(name, config))
+        sys.exit(status)
 
     parameters = _parameters(entry)
-    command.__doc__ = entry.help
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options here
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 for _name, _entry in FAMILIES.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,31 +15,75 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from thermotui.errors import InputError
+from thermotui.runlog.reader import RunLogReader
 from trainers.config import TrainConfig
-from trainers.loop import Progress, train
+from trainers.loop import Outcome, Progress, Report, resume, train
 
 LINE_SECONDS = 5.0
 """Time between plain lines of progress where standard error is no terminal."""
 
 
-def run(family: str, config: TrainConfig, options: Any, log: Path | None) -> int:
+def run(family: str, config: TrainConfig, options: Any, log: Path) -> int:
     """Train, with progress on standard error and the log's path on standard output; the exit status.
 
     0: finished, or stopped on an alert as asked. 130 and 143: ended by SIGINT and SIGTERM, with the log closed.
     """
-    path = log or default_log(family, config)
+    return _conduct(family, lambda report: train(family, config, options, log, report))
+
+
+def run_resumed(family: str, log: Path, steps: int | None) -> int:
+    """Continue the run of `log`; as `run`. InputError where the log is of another family."""
+    with RunLogReader(log) as reader:
+        found = reader.header.family
+    if found != family:
+        raise InputError(f"{log} is a run of the family {found}: resume it with `thermotui train {found} --resume`.")
+    return _conduct(family, lambda report: resume(log, steps, report))
+
+
+def run_watched(log: Path) -> int:
+    """Train in a child process by the same command line, and watch its log `log` here; the exit status.
+
+    The child outlives the screen: closing it says how to come back and how to stop the run.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError("--watch needs a terminal; leave it out, and watch the run with `thermotui watch`.")
+    program = [sys.executable, "-m", "thermotui"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--watch"]
+    if not any(argument.split("=")[0] in ("--log", "--resume") for argument in arguments):
+        arguments += ["--log", str(log)]
+    with tempfile.TemporaryFile("w+") as said:
+        child = subprocess.Popen(
+            [*program, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
+        while not log.exists() and child.poll() is None:
+            time.sleep(0.05)
+        if log.exists():
+            subprocess.run([*program, "watch", str(log)], check=False)
+        if child.poll() is None:
+            _say(
+                f"the run goes on (process {child.pid}): watch it with `thermotui watch {log}`, "
+                f"stop it with `kill -INT {child.pid}`"
+            )
+            return 0
+        said.seek(0)
+        sys.stderr.write(said.read())
+        return child.returncode
+
+
+def _conduct(family: str, work: Callable[[Report], Outcome]) -> int:
     started = time.monotonic()
     with progress(family) as report:
-        outcome = train(family, config, options, path, report)
-    elapsed = time.monotonic() - started
+        outcome = work(report)
     reason = f" ({outcome.message})" if outcome.message else ""
-    print(  # noqa: T201
-        f"{outcome.state}: {outcome.step} steps in {elapsed:.0f} s{reason}\n"
-        f"look at it with: thermotui watch {outcome.log}",
-        file=sys.stderr,
-    )
+    _say(f"{outcome.state}: step {outcome.step} after {time.monotonic() - started:.0f} s{reason}")
+    _say(f"look at it with: thermotui watch {outcome.log}")
     print(outcome.log)  # noqa: T201
     return 128 + outcome.signal if outcome.signal else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def default_log(family: str, config: TrainConfig) -> Path:
@@ -48,7 +94,7 @@ def default_log(family: str, config: TrainConfig) -> Path:
 
 
 @contextmanager
-def progress(family: str) -> Iterator[Callable[[Progress], None]]:
+def progress(family: str) -> Iterator[Report]:
     """Something to report progress to: a bar on a terminal, a line every few seconds elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -87,7 +133,7 @@ class _Rate:
         return (step - self._start[1]) / seconds if seconds > 0 else float("nan")
 
 
-def _lines(console: Console) -> Callable[[Progress], None]:
+def _lines(console: Console) -> Report:
     rate = _Rate()
     spoken = time.monotonic()
 

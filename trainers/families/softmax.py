@@ -64,8 +64,12 @@ class Softmax:
         samples = setup.member_samples(len(images.train))
         self._samples = None if samples is None else torch.from_numpy(samples).to(device)
         self.dataset_size = len(images.train) if samples is None else samples.shape[1]
+        # A small last layer: the members start close to the uniform distribution, so that I(0) is close to zero.
         self.module = BatchedMLP(
-            setup.ensemble, [images.train.shape[1], *widths, images.classes], generator=setup.generator("parameters")
+            setup.ensemble,
+            [images.train.shape[1], *widths, images.classes],
+            generator=setup.generator("parameters"),
+            output_gain=0.1,
         )
         self._layers = [layer for layer in self.module.layers if isinstance(layer, BatchedLinear)]
         names = [f"hidden {index + 1}" for index in range(len(widths))] + ["output"]
