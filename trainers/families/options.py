@@ -37,3 +37,22 @@ class SoftmaxOptions(ImageOptions):
     """Options of the softmax classifier."""
 
     widths: str = option("200,200,200,200", "Widths of the hidden layers, comma-separated; empty for none.")
+
+
+@dataclass(frozen=True)
+class RBMOptions:
+    """Options of the restricted Boltzmann machine."""
+
+    data: Literal["digits", "mnist", "fashion-mnist", "bars-and-stripes"] = option(
+        "digits", "Data set, binarised at one half; digits is bundled."
+    )
+    data_dir: Path | None = option(None, "Directory of the data set's IDX files; default: download to a cache.")
+    hidden: int = option(12, "Hidden units.")
+    tau: int = option(1, "Gibbs sweeps τ of the chains per optimizer step: PCD-τ or CD-τ.")
+    persistent: bool = option(True, "Let the chains go on from step to step (PCD) or start at the data (CD).")
+    learning_chains: int = option(100, "Persistent chains behind the gradient.")
+    chains: int = option(1024, "Chains that measure where nothing is enumerated; a multiple of 64.")
+    partition: Literal["auto", "exact", "sampled"] = option(
+        "auto", "Z by summing over states or by sampling; auto sums where the smaller side has at most 20 units."
+    )
+    initial_scale: float = option(0.01, "Standard deviation of the initial weights.")

@@ -41,4 +41,10 @@ FAMILIES: dict[str, Family] = {
         {"stride": 1, "probe_size": 512, "steps": 5000, "batch_size": 4, "learning_rate": 0.1},
     ),
     "softmax": Family("A multilayer softmax classifier.", "trainers.families.softmax", of.SoftmaxOptions),
+    "rbm": Family(
+        "A restricted Boltzmann machine on binarised images.",
+        "trainers.families.rbm",
+        of.RBMOptions,
+        {"steps": 3000, "batch_size": 100, "learning_rate": 0.05, "ensemble": 4, "probe_size": 1024},
+    ),
 }
