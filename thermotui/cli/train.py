@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -58,6 +59,9 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
             if refused:
                 raise InputError(f"--resume continues the run with its own options; leave out {', '.join(refused)}.")
         config, options = resolve(name, {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        # A monitor shares the machine: threads that spin at OpenMP's barriers while another process has their core
+        # made steps sixty times slower. Read once, when torch loads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from thermotui.cli import training
 
         if watch:
