@@ -46,7 +46,7 @@ def load_idx_images(name: str, directory: Path | None) -> Images:
     arrays = load_idx(name, directory)
 
     def pixels(key: str) -> NDArray[np.float32]:
-        return arrays[key].reshape(len(arrays[key]), -1).astype(np.float32) / 255
+        return arrays[key].reshape(len(arrays[key]), -1).astype(np.float32) / np.float32(255)
 
     return Images(
         pixels("train-images"),
