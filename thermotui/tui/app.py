@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.driver import Driver
 from textual.events import Resize
 from textual.message import Message
 from textual.reactive import reactive
@@ -18,6 +19,7 @@ from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.poller import Poller, ReadingProcess
+from thermotui.tui.thin_driver import thin_driver
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.lines import HeaderLine, Line
@@ -101,6 +103,10 @@ class WatchApp(App[None]):
         self.steps = StepView()
         self.marked: frozenset[str] = frozenset()
         self.poller = Poller(process, settings.interval, self._deliver, self._fail)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Over a thin line only the cells that differ are sent."""
+        return thin_driver(super().get_driver_class(), lambda: self.size)
 
     def compose(self) -> ComposeResult:
         """Header, runs, the view, status."""
