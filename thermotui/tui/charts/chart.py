@@ -67,6 +67,13 @@ class Chart(CellWidget, can_focus=True):
     def on_unmount(self) -> None:
         self.view.unsubscribe(self.redraw)
 
+    def link(self, view: StepView) -> None:
+        """Share the range of steps and the cursor of another view from now on."""
+        self.view.unsubscribe(self.redraw)
+        self.view = view
+        self.view.subscribe(self.redraw)
+        self.redraw()
+
     def watch_data(self) -> None:
         self.redraw()
 
