@@ -1,0 +1,243 @@
+"""Bytes a second that 24 live panels send to a terminal, at 1 Hz and at 10 Hz, ours and peers', in one table.
+
+    python tests/benchmarks/bytes_over_the_line.py [--seconds 20] [--only NAME]
+
+Each program runs on a pseudo-terminal of 240 × 72 cells and gets 1,000 new steps a second of the same data: a noisy,
+falling loss in one half of the panels, and running work and heat with error bands in the other. What comes out after a
+warm-up is counted. Peers that are not installed are left out, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib.util
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+from textual.app import App, ComposeResult
+from textual.containers import Grid
+from textual.driver import Driver
+from textual.widget import Widget
+from textual.widgets import Sparkline, Static
+
+from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.model import ChartData, SeriesData
+from thermotui.tui.thin_driver import thin_driver
+
+PANELS, COLUMNS, ROWS = 24, 240, 72
+RATE = 1000
+START = 50_000
+BUCKETS = 512
+WARM_UP = 5.0
+
+
+class Run:
+    """A run that learns at RATE steps a second, and its overview in power-of-two buckets as the log gives it."""
+
+    def __init__(self, length: int) -> None:
+        generator = np.random.default_rng(1)
+        step = np.arange(length)
+        self.loss = 2.3 * np.exp(-step / 3e4) + 0.1 + 0.03 * generator.normal(size=length)
+        self.work = np.cumsum(np.abs(generator.normal(1e-3, 2e-4, size=length)))
+        self.heat = -self.work - np.cumsum(generator.normal(2e-4, 1e-4, size=length))
+        self.error = 0.02 + 1e-4 * np.sqrt(step)
+
+    def series(self, name: str, values: np.ndarray, count: int, role: str, error: np.ndarray | None) -> SeriesData:
+        width = 2 ** int(np.ceil(np.log2(max(count / BUCKETS, 1))))
+        starts = np.arange(0, count, width)
+        low, high = (extreme.reduceat(values[:count], starts) for extreme in (np.minimum, np.maximum))
+        mean = np.add.reduceat(values[:count], starts) / np.diff(np.append(starts, count))
+        band = None if error is None else error[starts]
+        return SeriesData(
+            name,
+            starts.astype(float),
+            low,
+            high,
+            mean,
+            None if band is None else mean - band,
+            None if band is None else mean + band,
+            role,
+            latest=(float(values[count - 1]), None if error is None else float(error[count - 1])),
+        )
+
+    def chart(self, panel: int, count: int) -> ChartData:
+        if panel % 2:
+            return ChartData(f"loss {panel}", "nats", (self.series("loss", self.loss, count, "series_1", None),))
+        return ChartData(
+            f"heat and work {panel}",
+            "nats",
+            (
+                self.series("work", self.work, count, "series_1", self.error),
+                self.series("heat", self.heat, count, "series_2", self.error),
+            ),
+        )
+
+
+class Panels(App[None]):
+    """24 panels and a clock that ticks `hz` times a second."""
+
+    CSS = "Grid { grid-size: 4 6; grid-gutter: 0 1; }"
+
+    def __init__(self, hz: float, *, thin: bool, live: bool) -> None:
+        self.thin, self.live, self.hz = thin, live, hz
+        super().__init__()
+        self.run_data = Run(START + RATE * 400)
+        self.count = START
+        self.panels: list[Widget] = []
+
+    def get_driver_class(self) -> type[Driver]:
+        base = super().get_driver_class()
+        return thin_driver(base, lambda: self.size) if self.thin else base
+
+    def compose(self) -> ComposeResult:
+        self.panels = [self.panel(index) for index in range(PANELS)]
+        with Grid():
+            yield from self.panels
+
+    def on_mount(self) -> None:
+        self.tick()
+        self.set_interval(1 / self.hz, self.tick)
+
+    def tick(self) -> None:
+        if self.live:
+            self.count += int(RATE / self.hz)
+        for index, panel in enumerate(self.panels):
+            self.update(panel, index)
+
+    def panel(self, index: int) -> Widget:
+        return Chart()
+
+    def update(self, panel: Widget, index: int) -> None:
+        assert isinstance(panel, Chart)
+        panel.data = self.run_data.chart(index, self.count)
+
+
+class SparklinePanels(Panels):
+    """Textual's own Sparkline, which gets the latest BUCKETS means."""
+
+    def panel(self, index: int) -> Widget:
+        return Sparkline()
+
+    def update(self, panel: Widget, index: int) -> None:
+        assert isinstance(panel, Sparkline)
+        data = self.run_data.chart(index, self.count)
+        panel.data = data.series[0].mean.tolist()
+
+
+class PlotextPanels(Panels):
+    """plotext, drawn into a Static."""
+
+    def panel(self, index: int) -> Widget:
+        return Static()
+
+    def update(self, panel: Widget, index: int) -> None:
+        import plotext
+        from rich.text import Text
+
+        assert isinstance(panel, Static)
+        data = self.run_data.chart(index, self.count)
+        plotext.clear_figure()
+        plotext.plot_size(max(panel.size.width, 20), max(panel.size.height, 8))
+        plotext.title(data.title)
+        for series in data.series:
+            plotext.plot(series.x.tolist(), series.mean.tolist(), marker="braille")
+        panel.update(Text.from_ansi(plotext.build()))
+
+
+class TextualPlotPanels(Panels):
+    """textual-plot's PlotWidget."""
+
+    def panel(self, index: int) -> Widget:
+        from textual_plot import PlotWidget
+
+        widget: Widget = PlotWidget()
+        return widget
+
+    def update(self, panel: Widget, index: int) -> None:
+        from textual_plot import HiResMode, PlotWidget
+
+        assert isinstance(panel, PlotWidget)
+        data = self.run_data.chart(index, self.count)
+        panel.clear()
+        for series in data.series:
+            panel.plot(series.x, series.mean, hires_mode=HiResMode.BRAILLE)
+
+
+PROGRAMS: dict[str, tuple[type[Panels], bool, bool, str]] = {
+    "ours": (Panels, True, True, ""),
+    "ours, nothing new": (Panels, True, False, ""),
+    "ours, Textual's driver": (Panels, False, True, ""),
+    "Textual Sparkline": (SparklinePanels, False, True, ""),
+    "Textual Sparkline, our driver": (SparklinePanels, True, True, ""),
+    "plotext": (PlotextPanels, False, True, "plotext"),
+    "textual-plot": (TextualPlotPanels, False, True, "textual_plot"),
+}
+
+
+def bytes_per_second(name: str, hz: float, seconds: float) -> float:
+    """Run a program on a pseudo-terminal and count what it sends after the warm-up."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "", "LINES": ""}
+    command = [sys.executable, str(Path(__file__).resolve()), "--child", name, "--hz", str(hz)]
+    child = subprocess.Popen(
+        command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment, start_new_session=True
+    )
+    os.close(secondary)
+    try:
+        # The warm-up begins with the first picture: programs differ in how long they take to start.
+        select.select([primary], [], [], 30)
+        drain(primary, WARM_UP)
+        begin = time.monotonic()
+        count = drain(primary, seconds)
+        return count / (time.monotonic() - begin)
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        os.close(primary)
+
+
+def drain(descriptor: int, seconds: float) -> int:
+    """Bytes read in so many seconds."""
+    end, count = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0:
+        if select.select([descriptor], [], [], left)[0]:
+            count += len(os.read(descriptor, 1 << 16))
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--hz", type=float, default=1.0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        program, thin, live, _ = PROGRAMS[options.child]
+        program(options.hz, thin=thin, live=live).run()
+        return
+    print(f"{PANELS} panels on {COLUMNS} × {ROWS} cells, bytes a second over {options.seconds:.0f} s")
+    print(f"{'program':32}{'1 Hz':>12}{'10 Hz':>12}")
+    for name, (_, _, _, module) in PROGRAMS.items():
+        if options.only and options.only != name:
+            continue
+        if module and importlib.util.find_spec(module) is None:
+            print(f"{name:32}{'not installed':>24}")
+            continue
+        slow, fast = (bytes_per_second(name, hz, options.seconds) for hz in (1.0, 10.0))
+        print(f"{name:32}{slow:12,.0f}{fast:12,.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
