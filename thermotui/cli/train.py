@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import sys
+import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thermotui.cli.watched import on_a_terminal, train_watched
 from thermotui.errors import InputError
 from trainers.config import TrainConfig, resolve, spelled
 from trainers.families.registry import FAMILIES, Family
@@ -59,23 +61,33 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
             if refused:
                 raise InputError(f"--resume continues the run with its own options; leave out {', '.join(refused)}.")
         config, options = resolve(name, {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        path = log or resume or default_log(name, config)
+        if watch:
+            if not on_a_terminal():
+                raise InputError("--watch needs a terminal; leave it out, and use `thermotui watch`.")
+            # sys.argv is what this process was called with: `thermotui train FAMILY …`.
+            arguments = [argument for argument in sys.argv[2:] if argument != "--watch"]
+            sys.exit(train_watched(arguments if log or resume else [*arguments, "--log", str(path)], path))
         # A monitor shares the machine: threads that spin at OpenMP's barriers while another process has their core
         # made steps sixty times slower. Read once, when torch loads.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from thermotui.cli import training
 
-        if watch:
-            status = training.run_watched(log or resume or training.default_log(name, config))
-        elif resume is not None:
-            status = training.run_resumed(name, resume, config.steps if "steps" in given else None)
-        else:
-            status = training.run(name, config, options, log or training.default_log(name, config))
-        sys.exit(status)
+        if resume is not None:
+            sys.exit(training.run_resumed(name, resume, config.steps if "steps" in given else None))
+        sys.exit(training.run(name, config, options, path))
 
     parameters = _parameters(entry)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options here
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def default_log(family: str, config: TrainConfig) -> Path:
+    """A telling name under runs/."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    size = f"b{config.batch_size}-lr{config.learning_rate:g}-k{config.ensemble}-s{config.seed}"
+    return Path("runs") / f"{family}-{size}-{stamp}.h5"
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,36 +39,6 @@ def run_resumed(family: str, log: Path, steps: int | None) -> int:
     return _conduct(family, lambda report: resume(log, steps, report))
 
 
-def run_watched(log: Path) -> int:
-    """Train in a child process by the same command line, and watch its log `log` here; the exit status.
-
-    The child outlives the screen: closing it says how to come back and how to stop the run.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise InputError("--watch needs a terminal; leave it out, and watch the run with `thermotui watch`.")
-    program = [sys.executable, "-m", "thermotui"]
-    arguments = [argument for argument in sys.argv[1:] if argument != "--watch"]
-    if not any(argument.split("=")[0] in ("--log", "--resume") for argument in arguments):
-        arguments += ["--log", str(log)]
-    with tempfile.TemporaryFile("w+") as said:
-        child = subprocess.Popen(
-            [*program, *arguments], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-        )
-        while not log.exists() and child.poll() is None:
-            time.sleep(0.05)
-        if log.exists():
-            subprocess.run([*program, "watch", str(log)], check=False)
-        if child.poll() is None:
-            _say(
-                f"the run goes on (process {child.pid}): watch it with `thermotui watch {log}`, "
-                f"stop it with `kill -INT {child.pid}`"
-            )
-            return 0
-        said.seek(0)
-        sys.stderr.write(said.read())
-        return child.returncode
-
-
 def _conduct(family: str, work: Callable[[Report], Outcome]) -> int:
     started = time.monotonic()
     with progress(family) as report:
@@ -84,13 +52,6 @@ def _conduct(family: str, work: Callable[[Report], Outcome]) -> int:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201
-
-
-def default_log(family: str, config: TrainConfig) -> Path:
-    """A telling name under runs/."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    size = f"b{config.batch_size}-lr{config.learning_rate:g}-k{config.ensemble}-s{config.seed}"
-    return Path("runs") / f"{family}-{size}-{stamp}.h5"
 
 
 @contextmanager
