@@ -29,7 +29,7 @@ def cut_text(text: str | bytes, size: int) -> bytes:
     return data if len(data) <= size else data[:size].decode("utf-8", "ignore").encode("utf-8")
 
 
-class _Block:
+class Block:
     """A preallocated stretch of rows and a view of each of its columns."""
 
     __slots__ = ("columns", "count", "rows")
@@ -50,9 +50,9 @@ class RowBuffer:
         self._capacity = max(16, min(1024, BLOCK_BYTES // dtype.itemsize))
         self._text = {name: dtype[name].itemsize for name in dtype.names or () if dtype[name].kind == "S"}
         self._lock = threading.Lock()
-        self._block = _Block(self._default, self._capacity)
-        self._full: list[_Block] = []
-        self._spare: list[_Block] = [_Block(self._default, self._capacity)]
+        self._block = Block(self._default, self._capacity)
+        self._full: list[Block] = []
+        self._spare: list[Block] = [Block(self._default, self._capacity)]
 
     @property
     def waiting_bytes(self) -> int:
@@ -110,9 +110,9 @@ class RowBuffer:
 
     def _turn(self) -> None:
         self._full.append(self._block)
-        self._block = self._spare.pop() if self._spare else _Block(self._default, self._capacity)
+        self._block = self._spare.pop() if self._spare else Block(self._default, self._capacity)
 
-    def take(self) -> list[_Block]:
+    def take(self) -> list[Block]:
         """The blocks that hold rows, oldest first; hand them back with `recycle` once written."""
         with self._lock:
             if self._block.count:
@@ -120,7 +120,7 @@ class RowBuffer:
             blocks, self._full = self._full, []
         return blocks
 
-    def recycle(self, blocks: list[_Block]) -> None:
+    def recycle(self, blocks: list[Block]) -> None:
         """Make written blocks available to the training thread again."""
         for block in blocks:
             block.rows[: block.count] = self._default[0]

@@ -43,12 +43,17 @@ def heartbeat_interval(elapsed: float) -> float:
 ENDED: dict[str, Liveness] = {"finished": "finished", "failed": "failed", "interrupted": "interrupted"}
 
 
+def this_host() -> str:
+    """The name under which this machine stands in headers."""
+    return socket.gethostname()
+
+
 def process_lives(header: Header, last_sign: float) -> bool | None:
     """Whether the writer's process lives; None where that cannot be known: on another host, or without its number.
 
     A process of that number that started after the log's last sign of life is another one.
     """
-    if os.name != "posix" or not header.pid or header.host != socket.gethostname():
+    if os.name != "posix" or not header.pid or header.host != this_host():
         return None
     try:
         os.kill(header.pid, 0)

@@ -9,37 +9,35 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import h5py
 import numpy as np
 
-from thermotui.runlog.buffer import RowBuffer, Rows
+from thermotui.runlog.buffer import Block, RowBuffer, Rows
 from thermotui.runlog.errors import RunLogError
-from thermotui.runlog.layout import append_to_table, create_file, rollup_path
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.rollup import Rollups
 from thermotui.runlog.schema import STREAMS, Header, State, row_dtype
-from thermotui.runlog.state import heartbeat_interval
+from thermotui.runlog.state import heartbeat_interval, this_host
+from thermotui.runlog.storage import Storage, lock_file, new_storage, own_header
 
 FLUSH_ROWS = 256
 FLUSH_SECONDS = 0.5
 REST_SECONDS = 0.05
 """Shortest time between two flushes: a fast run must not spend its processor on flushing."""
 FILE_FLUSH_SECONDS = 30.0
-COPY_ROWS = 16_384
+CLOSE_SECONDS = 60.0
+"""How long `close` waits for a write that hangs."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Rows that may wait for a slow disk before logging stops."""
+COPY_ROWS = 16_384
 
 logger = logging.getLogger("thermotui")
 
@@ -47,25 +45,18 @@ logger = logging.getLogger("thermotui")
 class RunLogWriter:
     """Writes one run log; a context manager. Make one with `create` or `resume`."""
 
-    def __init__(self, path: Path, header: Header, file: h5py.File, lock: int) -> None:
-        """For `create` and `resume`: a complete file before SWMR mode, and the descriptor that holds the lock."""
+    def __init__(self, path: Path, header: Header, storage: Storage) -> None:
+        """For `create` and `resume`, which hand over a storage whose rows readers can already see."""
         self.path = path
         self.header = header
         self.failure: str | None = None
         """Why logging stopped; None while it works. The training goes on either way."""
-        self._file = file
-        self._lock = lock
+        self._storage: Storage | None = storage
         self._process = os.getpid()
-        self._tables = {name: file[name] for name in STREAMS}
         self._buffers = {name: RowBuffer(name, row_dtype(stream, header)) for name, stream in STREAMS.items()}
-        self._rollups = {name: Rollups(row_dtype(s, header)) for name, s in STREAMS.items() if s.rollups}
-        self._rollup_tables = {
-            name: [file[rollup_path(name, factor)] for factor in rollups.factors]
-            for name, rollups in self._rollups.items()
-        }
         self._started = time.monotonic()
         self._flushed = self._started
-        self._beaten = 0.0
+        self._beaten = self._started
         self._step = 0
         self._saying: tuple[State, str] = ("starting", "")
         self._io = threading.RLock()
@@ -73,6 +64,8 @@ class RunLogWriter:
         self._stop = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="thermotui-runlog", daemon=True)
+        atexit.register(self._close_at_exit)
+        self._thread.start()
 
     @classmethod
     def create(cls, path: Path, header: Header) -> RunLogWriter:
@@ -84,7 +77,10 @@ class RunLogWriter:
         path = Path(path)
         if path.exists():
             raise RunLogError(path, "exists already; choose another name with --log, or continue it with --resume")
-        return cls._begin(path, header, None)
+        header = own_header(header)
+        with new_storage(path, header, replace_existing=False) as storage:
+            begin(storage, header, 0)
+        return cls(path, header, storage)
 
     @classmethod
     def resume(cls, path: Path, step: int) -> RunLogWriter:
@@ -94,47 +90,17 @@ class RunLogWriter:
         that have it open go over to the new one. RunLogError where `path` is no run log, or is still being written.
         """
         path = Path(path)
-        with RunLogReader(path) as old:
-            lock = _lock_file(path, path)
-            try:
-                state = old.state()
-                if state.live and old.header.host != socket.gethostname() and state.state != "stalled":
-                    raise RunLogError(path, f"is being written on {old.header.host}; stop that run first")
-                return cls._begin(
-                    path, replace(old.header, host="", pid=0), lambda writer: copy_rows(old, writer, step)
-                )
-            finally:
-                os.close(lock)
-
-    @classmethod
-    def _begin(cls, path: Path, header: Header, fill: Callable[[RunLogWriter], None] | None) -> RunLogWriter:
-        """A new file under a hidden name, filled by `fill` where given, that takes the name `path` when complete."""
-        header = replace(header, host=header.host or socket.gethostname(), pid=header.pid or os.getpid())
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = create_file(temporary, header)
-        except OSError as error:
-            raise RunLogError(path, f"cannot be written ({error.strerror or error}); choose another --log") from error
-        try:
-            writer = cls(path, header, file, _lock_file(temporary, path))
-            if fill is not None:
-                fill(writer)
-            file.swmr_mode = True
-            writer._add_heartbeat()
-            writer.flush()
-            if fill is None:
-                _name_file(temporary, path)
-            else:
-                temporary.replace(path)
-        except BaseException as error:
-            file.close()
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise RunLogError(path, f"cannot be written ({error.strerror or error})") from error
-            raise
-        atexit.register(writer._close_at_exit)
-        writer._thread.start()
+        with RunLogReader(path) as old, contextlib.ExitStack() as stack:
+            stack.callback(os.close, lock_file(path, path))
+            state = old.state().state
+            if state in ("starting", "running") and old.header.host != this_host():
+                raise RunLogError(path, f"is being written on {old.header.host}; stop that run first")
+            header = own_header(replace(old.header, host="", pid=0))
+            with new_storage(path, header, replace_existing=True) as storage:
+                copy_rows(old, storage, step)
+                begin(storage, header, step)
+        writer = cls(path, header, storage)
+        writer._step = step
         return writer
 
     def dtype(self, stream: str) -> np.dtype[np.void]:
@@ -180,14 +146,12 @@ class RunLogWriter:
         atexit.unregister(self._close_at_exit)
         self._stop.set()
         self._wake.set()
+        self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            self._thread.join()
-        with self._io:
-            self._drain()
-            self._saying = (state, message)
-            self._add_heartbeat()
-            self._drain()
-            self._release()
+            self._fail(f"the disk did not answer for {CLOSE_SECONDS:.0f} s")
+            return
+        self.flush()
+        self._end(state, message)
 
     def __enter__(self) -> Self:
         return self
@@ -215,99 +179,109 @@ class RunLogWriter:
     def _add_heartbeat(self) -> None:
         state, message = self._saying
         self._beaten = time.monotonic()
-        self._buffers["heartbeat"].append({"time": time.time(), "step": self._step, "state": state, "message": message})
+        self._buffers["heartbeat"].append(heartbeat(self._step, state, message))
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._storage is not None:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
             now = time.monotonic()
             if now - self._beaten >= heartbeat_interval(now - self._started):
                 self._add_heartbeat()
-            with self._io:
-                self._drain()
+            self.flush()
             self._stop.wait(REST_SECONDS)
 
     def _drain(self) -> None:
         """Write and flush all waiting rows. Errors of the file end here: they must not reach the training."""
-        for name, buffer in self._buffers.items():
-            blocks = buffer.take()
-            if self.failure is None and blocks:
-                try:
-                    self._write(name, [block.rows[: block.count] for block in blocks])
-                except Exception as error:  # noqa: BLE001 - HDF5 raises OSError, RuntimeError, ValueError, KeyError
-                    self._fail(str(error))
-            buffer.recycle(blocks)
+        taken = {name: buffer.take() for name, buffer in self._buffers.items()}
+        storage = self._storage
+        if storage is not None:
+            waiting = sum(block.rows.nbytes for blocks in taken.values() for block in blocks)
+            try:
+                reason = self.failure or storage.reason_to_stop(waiting)
+                if reason is None:
+                    self._write(storage, taken)
+            except Exception as error:  # noqa: BLE001 - HDF5 raises OSError, RuntimeError, ValueError and KeyError
+                self._fail(_first_line(error))
+                self._abandon(storage)
+            else:
+                if reason is not None:
+                    self._fail(reason)
+                    self._end("interrupted", f"logging stopped: {reason}")
+        for name, blocks in taken.items():
+            self._buffers[name].recycle(blocks)
+
+    def _write(self, storage: Storage, taken: Mapping[str, list[Block]]) -> None:
+        for name, blocks in taken.items():
+            if blocks:
+                storage.store(name, [block.rows[: block.count] for block in blocks])
+        storage.flush_tables()
+        if taken["steps"]:
+            last = taken["steps"][-1]
+            self._step = max(self._step, int(last.rows["step"][last.count - 1]))
         now = time.monotonic()
-        if self.failure is None and now - self._flushed >= FILE_FLUSH_SECONDS:
+        if now - self._flushed >= FILE_FLUSH_SECONDS:
             self._flushed = now
-            with self._stop_logging_on_error():
-                self._file.flush()
-
-    def _write(self, stream: str, parts: list[Rows]) -> None:
-        rows = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        for table in self._store(stream, rows):
-            table.id.flush()
-        if stream == "steps":
-            self._step = max(self._step, int(rows["step"][-1]))
-
-    def _store(self, stream: str, rows: Rows) -> list[h5py.Dataset]:
-        """Append rows and the rollup rows that they complete, not flushed; returns the tables that grew."""
-        tables = [self._tables[stream]]
-        append_to_table(self._tables[stream], rows)
-        if stream in self._rollups:
-            for table, complete in zip(self._rollup_tables[stream], self._rollups[stream].add(rows), strict=True):
-                if len(complete):
-                    append_to_table(table, complete)
-                    tables.append(table)
-        return tables
+            storage.flush_file()
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:
             self.failure = reason
             logger.warning("%s: logging stopped, the training goes on: %s", self.path, reason)
 
-    @contextlib.contextmanager
-    def _stop_logging_on_error(self) -> Any:
+    def _end(self, state: State, message: str) -> None:
+        """Write the last heartbeat and close the file."""
+        storage = self._storage
+        if storage is None:
+            return
         try:
-            yield
-        except Exception as error:  # noqa: BLE001 - as above: HDF5 raises several kinds
-            self._fail(str(error))
+            storage.store("heartbeat", [one_row("heartbeat", self.header, heartbeat(self._step, state, message))])
+            storage.flush_tables()
+            storage.close()
+            self._storage = None
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(_first_line(error))
+            self._abandon(storage)
 
-    def _release(self) -> None:
-        with self._stop_logging_on_error():
-            self._file.close()
-        os.close(self._lock)
+    def _abandon(self, storage: Storage) -> None:
+        self._storage = None
+        try:
+            storage.abandon()
+        except Exception as error:  # noqa: BLE001 - the first failure has been said; this one changes nothing
+            logger.debug("%s: %s", self.path, error)
 
     def _close_at_exit(self) -> None:
         self.close("interrupted", "the program ended without closing its log")
 
 
-def _lock_file(actual: Path, shown: Path) -> int:
-    """An advisory lock on the file for as long as the writer lives; the kernel drops it when the process dies."""
-    descriptor = os.open(actual, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise RunLogError(shown, "is being written by another process; stop that run first") from error
-    except OSError:
-        # A file system without locks (some network mounts): the heartbeat is then the only guard.
-        logger.info("%s: this file system has no locks", shown)
-    return descriptor
+def heartbeat(step: int, state: State, message: str) -> dict[str, Any]:
+    """The fields of a row of `heartbeat`, now."""
+    return {"time": time.time(), "step": step, "state": state, "message": message}
 
 
-def copy_rows(source: RunLogReader, target: RunLogWriter, last_step: int) -> None:
-    """Copy every row of `source` up to and with `last_step` into a writer's file that no reader has seen yet."""
+def begin(storage: Storage, header: Header, step: int) -> None:
+    """Open the storage to readers, with the sign of life that says "starting"."""
+    storage.start()
+    storage.store("heartbeat", [one_row("heartbeat", header, heartbeat(step, "starting", ""))])
+    storage.flush_tables()
+
+
+def copy_rows(source: RunLogReader, target: Storage, last_step: int) -> None:
+    """Copy every row of `source` up to and with `last_step` into a file that no reader has seen yet."""
     for stream in STREAMS:
         for start in range(0, source.length(stream), COPY_ROWS):
             rows = source.read(stream, None, start, start + COPY_ROWS)
             rows = rows[rows["step"] <= last_step]
             if len(rows):
-                target._store(stream, rows)
+                target.store(stream, [rows])
 
 
-def _name_file(temporary: Path, path: Path) -> None:
-    """Give the file its name without ever replacing another: a link fails where a rename would overwrite."""
-    os.link(temporary, path)
-    temporary.unlink()
+def one_row(stream: str, header: Header, values: Mapping[str, Any]) -> Rows:
+    """One row [1] of `stream` with these values; the rest not measured."""
+    buffer = RowBuffer(stream, row_dtype(STREAMS[stream], header))
+    buffer.append(values)
+    return buffer.take()[0].rows[:1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

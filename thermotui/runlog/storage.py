@@ -1,0 +1,166 @@
+"""The file behind a writer: its tables, the rollups that follow them, its flushes and its end. One thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from thermotui.runlog.buffer import Rows
+from thermotui.runlog.disk import divert, reason_to_stop
+from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.layout import append_to_table, create_file, rollup_path
+from thermotui.runlog.rollup import Rollups
+from thermotui.runlog.schema import STREAMS, Header, row_dtype
+from thermotui.runlog.state import this_host
+
+ABANDONED_SECONDS = 60.0
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+logger = logging.getLogger("thermotui")
+
+
+class Storage:
+    """A log's file, open for writing."""
+
+    def __init__(self, file: h5py.File, header: Header, lock: int) -> None:
+        """`lock`: the descriptor that holds the advisory lock on the file; closed with it."""
+        self._file = file
+        self._lock = lock
+        self._descriptor = int(file.id.get_vfd_handle())
+        self._tables = {name: file[name] for name in STREAMS}
+        self._rollups = {name: Rollups(row_dtype(s, header)) for name, s in STREAMS.items() if s.rollups}
+        self._rollup_tables = {
+            name: [file[rollup_path(name, factor)] for factor in rollups.factors]
+            for name, rollups in self._rollups.items()
+        }
+        self._unflushed: dict[int, h5py.Dataset] = {}
+
+    def start(self) -> None:
+        """From here on readers may look while rows are added, and nothing but rows can be added."""
+        self._file.swmr_mode = True
+
+    def store(self, stream: str, blocks: Sequence[Rows]) -> None:
+        """Append rows and the rollup rows that they complete; visible to readers after `flush_tables`."""
+        rows = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
+        self._append(self._tables[stream], rows)
+        if stream in self._rollups:
+            completed = self._rollups[stream].add(rows)
+            for table, done in zip(self._rollup_tables[stream], completed, strict=True):
+                if len(done):
+                    self._append(table, done)
+
+    def _append(self, table: h5py.Dataset, rows: Rows) -> None:
+        append_to_table(table, rows)
+        self._unflushed[table.id.id] = table
+
+    def flush_tables(self) -> None:
+        """Make the stored rows visible to readers."""
+        for table in self._unflushed.values():
+            table.id.flush()
+        self._unflushed.clear()
+
+    def flush_file(self) -> None:
+        """Write all of HDF5's caches, indexes included."""
+        self._file.flush()
+
+    def reason_to_stop(self, waiting_bytes: int) -> str | None:
+        """Why the log should be closed at once: no room, or no name any more; None where it can go on."""
+        return reason_to_stop(self._descriptor, waiting_bytes)
+
+    def close(self) -> None:
+        """Close the file and let go of the lock."""
+        self._file.close()
+        os.close(self._lock)
+
+    def abandon(self) -> None:
+        """After a failed write: leave the file as it is, readable to the last flush, and close what is open."""
+        divert(self._descriptor)
+        self.close()
+
+
+@contextlib.contextmanager
+def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterator[Storage]:
+    """A complete log under a hidden name; at the end of the block it takes the name `path`, readable by others.
+
+    A kill in between leaves nothing at `path`. On an exception the file goes away. RunLogError where it cannot be
+    written, or where `path` has come to exist meanwhile and is not to be replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        file = create_file(temporary, header)
+    except OSError as error:
+        raise RunLogError(path, f"cannot be written ({error.strerror or error}); choose another --log") from error
+    try:
+        storage = Storage(file, header, lock_file(temporary, path))
+        yield storage
+        if replace_existing:
+            temporary.replace(path)
+        else:
+            _name_file(temporary, path)
+    except BaseException as error:
+        divert(file.id.get_vfd_handle())
+        file.close()
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise RunLogError(path, "exists already; choose another name with --log, or continue it") from error
+        if isinstance(error, OSError):
+            raise RunLogError(path, f"cannot be written ({error.strerror or error})") from error
+        raise
+
+
+def lock_file(actual: Path, shown: Path) -> int:
+    """An advisory lock on the file for as long as the writer lives; the kernel drops it when the process dies.
+
+    RunLogError, naming the file `shown`, where another writer holds it.
+    """
+    descriptor = os.open(actual, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            logger.warning("%s: this file system has no locks; nothing keeps a second writer away", shown)
+            return descriptor
+        os.close(descriptor)
+        raise RunLogError(shown, "is being written by another process; stop that run first") from error
+    return descriptor
+
+
+def own_header(header: Header) -> Header:
+    """The header with this host and this process where it names none."""
+    return replace(header, host=header.host or this_host(), pid=header.pid or os.getpid())
+
+
+def _name_file(temporary: Path, path: Path) -> None:
+    """Give the file its name without ever replacing another: a link fails where a rename would overwrite."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links. A rename is then the only way, with a moment between look and leap.
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+        return
+    temporary.unlink()
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Files that killed processes left in the making of this log: old, and locked by nobody."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError, RunLogError):
+            if time.time() - leftover.stat().st_mtime > ABANDONED_SECONDS:
+                os.close(lock_file(leftover, leftover))
+                leftover.unlink()
