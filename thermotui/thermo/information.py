@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 def log_mixture(log_p: Array) -> Array:
     """ln p̄ = ln (1/K) Σ_k p_k over the first axis: [K, …] → […]."""
     shift = _finite_maximum(log_p)
-    result: Array = np.log(np.exp(log_p - shift).mean(axis=0)) + shift
+    with np.errstate(divide="ignore"):
+        result: Array = np.log(np.exp(log_p - shift).mean(axis=0)) + shift
     return result
 
 
