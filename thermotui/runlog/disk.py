@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 
 RESERVE_BYTES = 4 * 1024 * 1024
@@ -33,3 +34,10 @@ def divert(descriptor: int) -> None:
     else:
         with tempfile.TemporaryFile() as scratch:
             os.dup2(scratch.fileno(), descriptor)
+
+
+def reason_of(error: Exception) -> str:
+    """The operating system's words out of HDF5's many lines; else the first of those."""
+    text = str(error)
+    found = re.search(r"error message = '([^']*)'", text)
+    return found[1] if found else (text.splitlines() or [type(error).__name__])[0]

@@ -22,6 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from thermotui.runlog.buffer import Block, RowBuffer, Rows
+from thermotui.runlog.disk import reason_of
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS, Header, State, row_dtype
@@ -202,7 +203,7 @@ class RunLogWriter:
                 if reason is None:
                     self._write(storage, taken)
             except Exception as error:  # noqa: BLE001 - HDF5 raises OSError, RuntimeError, ValueError and KeyError
-                self._fail(_first_line(error))
+                self._fail(reason_of(error))
                 self._abandon(storage)
             else:
                 if reason is not None:
@@ -240,7 +241,7 @@ class RunLogWriter:
             storage.close()
             self._storage = None
         except Exception as error:  # noqa: BLE001 - as above
-            self._fail(_first_line(error))
+            self._fail(reason_of(error))
             self._abandon(storage)
 
     def _abandon(self, storage: Storage) -> None:
@@ -282,6 +283,3 @@ def one_row(stream: str, header: Header, values: Mapping[str, Any]) -> Rows:
     buffer.append(values)
     return buffer.take()[0].rows[:1]
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
