@@ -47,7 +47,7 @@ def test_a_run_whose_books_agree_adds_up() -> None:
     ("broken", "name"),
     [
         ({"first_law_residual": 1e-3}, "first law"),
-        ({"ep_conditional": 3.1}, "work is conditional entropy production"),
+        ({"ep_conditional": 3.1, "ep_marginal": 3.6}, "work is conditional entropy production"),
         ({"l_info_lower": 0.6}, "L-info is ignorance entropy production"),
         ({"work": -0.5, "ep_conditional": -0.5, "ep_marginal": 0.0}, "second law"),
     ],

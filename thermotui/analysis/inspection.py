@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thermotui.analysis.alerts import alerts_of
 from thermotui.analysis.balance import BalanceSheet, balance_sheet
+from thermotui.analysis.monitoring import AlertFollower
 from thermotui.analysis.temperatures import LayerTemperature, layer_temperatures
 from thermotui.detect.alert import Alert
-from thermotui.runlog.reader import RunLogReader, RunState
-from thermotui.runlog.schema import Header
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.state import RunState
+from thermotui.runlog.schema import STREAMS, Header
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,24 @@ class Inspection:
 def inspect_run(path: Path) -> Inspection:
     """Read the log at `path`. Raises RunLogError (an InputError) where it cannot be read."""
     with RunLogReader(path) as log:
-        rows = {name: log.length(name) for name in log.streams}
+        state = log.state()
+        follower = AlertFollower(log.header)
+        while not follower.follow(log, state):
+            pass
+        rows = {name: log.length(name) for name in STREAMS}
         steps = rows["steps"]
         first = log.read("steps", ["loss"], 0, min(64, steps))["loss"]
         last = log.read("steps", ["loss"], max(0, steps - 64), steps)["loss"]
         return Inspection(
             path=path,
             header=log.header,
-            state=log.state(),
+            state=state,
             rows=rows,
             loss=float(last.mean()) if len(last) else math.nan,
             loss_first=float(first.mean()) if len(first) else math.nan,
             balance=balance_sheet(log),
             temperatures=layer_temperatures(log),
-            alerts=tuple(alerts_of(log)),
+            alerts=follower.alerts,
         )
 
 

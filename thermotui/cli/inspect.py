@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from thermotui.analysis.inspection import Inspection
 
 app = typer.Typer()
+
+PIPE_WIDTH = 160
 
 
 @app.command()
@@ -31,7 +34,8 @@ def inspect(
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    # A pipe has no width of its own: tables that wrap at 80 columns are hard on the eye and on grep.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for part in _parts(inspection):
         console.print(part)
 
@@ -92,7 +96,7 @@ def _balance(inspection: Inspection) -> RenderableType:
     title = f"Balance at step {balance.step:,}, stride {balance.stride}{mixture}"
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column, justify in (("figure", "left"), ("nats", "right"), ("kind", "left"), ("meaning", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left")
+        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column != "meaning")
     for figure in balance.figures:
         value = format_value(figure.value, figure.standard_error, exact=figure.kind == "exact")
         table.add_row(figure.name, value, figure.kind, figure.description)
@@ -108,7 +112,8 @@ def _checks(inspection: Inspection) -> RenderableType:
     verdict = "The balance adds up" if balance.adds_up else "THE BALANCE DOES NOT ADD UP"
     table = Table(title=verdict, box=box.SIMPLE, title_justify="left")
     for column in ("holds", "check", "residual", "allowed", "statement"):
-        table.add_column(column, justify="right" if column in ("residual", "allowed") else "left")
+        numeric = column in ("residual", "allowed")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for check in balance.checks:
         table.add_row(
             "yes" if check.holds else "NO", check.name, f"{check.residual:.2e}", f"{check.allowed:.2e}", check.statement
@@ -127,8 +132,8 @@ def _temperatures(inspection: Inspection) -> RenderableType:
         box=box.SIMPLE,
         title_justify="left",
     )
-    for column in ("layer", "parameters", "temperature", "full gradient", "mean of run", "late / early", "force"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
+    for column in ("layer", "size", "temperature", "full gradient", "mean of run", "late / early", "force"):
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=column != "layer")
     for layer in inspection.temperatures:
         table.add_row(
             f"{layer.layer} {printable(layer.name)}".replace("[", r"\["),

@@ -1,13 +1,12 @@
-"""The dashboard's panels: which columns of the log each shows, and how a snapshot becomes what a chart draws."""
+"""How a snapshot becomes what a chart draws: series with their error bands, marks, shades and notes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.analysis.format import printable
+from thermotui.analysis.panels import Line, Panel
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
@@ -19,81 +18,6 @@ Floats = NDArray[np.float64]
 
 NARROW = 50
 """Cells of width below which a panel says only what its curves are."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve of a panel: a column, the words for its legend, and the column that holds its error or spread."""
-
-    field: str
-    label: str
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A panel of the dashboard: columns of one stream that share a unit."""
-
-    name: str
-    title: str
-    stream: str
-    lines: tuple[Line, ...]
-    short: str = ""
-    """The title where the panel is narrow."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The columns to ask the log for."""
-        names = [name for line in self.lines for name in (line.field, line.error) if name]
-        return tuple(dict.fromkeys(names))
-
-
-def _figures(*lines: tuple[str, str]) -> tuple[Line, ...]:
-    return tuple(Line(name, label, f"{name}_se") for name, label in lines)
-
-
-PANELS: tuple[Panel, ...] = (
-    Panel("heat_work", "Heat and work", "thermo", _figures(("work", "W"), ("heat", "Q"))),
-    Panel(
-        "entropy_production",
-        "Entropy production",
-        "thermo",
-        _figures(("ep_conditional", "Σ X|Θ"), ("ep_marginal", "Σ X"), ("ep_ignorance", "Σ ign")),
-    ),
-    Panel(
-        "information",
-        "Information",
-        "thermo",
-        _figures(
-            ("l_info_lower", "L-info ≥"),
-            ("l_info_upper", "L-info ≤"),
-            ("l_info_window", "L-info (window)"),
-            ("m_info", "M-info"),
-        ),
-    ),
-    Panel("loss", "Loss", "steps", (Line("loss", "loss", "loss_spread"),)),
-    Panel("accuracy", "Accuracy", "steps", (Line("accuracy", "accuracy", "accuracy_spread"),)),
-    Panel("efficiency", "Learning efficiency", "thermo", _figures(("learning_efficiency", "L-info / M-info"))),
-    Panel("entropy", "Entropy", "thermo", _figures(("entropy_conditional", "S X|Θ"), ("entropy_marginal", "S X"))),
-    Panel("log_partition", "Log partition function", "thermo", _figures(("log_partition", "ln Z"))),
-    Panel(
-        "first_law",
-        "First-law residual",
-        "thermo",
-        (Line("first_law_residual", "W + Q − ΔS", "first_law_residual_se"),),
-    ),
-    Panel("gradient_norm", "Gradient norm", "steps", (Line("gradient_norm", "‖g‖"),)),
-    Panel("learning_rate", "Learning rate", "steps", (Line("learning_rate", "r"),)),
-    Panel("mobility", "Mobility", "reservoir", (Line("mobility", "μ"),)),
-)
-
-
-def fields_of(panels: tuple[Panel, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The columns that the panels need, per stream, as a query asks for them."""
-    wanted: dict[str, dict[str, None]] = {}
-    for panel in panels:
-        wanted.setdefault(panel.stream, {}).update(dict.fromkeys(panel.fields))
-    return tuple((stream, tuple(names)) for stream, names in wanted.items())
 
 
 def series_of(

@@ -10,6 +10,7 @@ from typing import Any
 
 from thermotui.analysis.balance import BalanceSheet, Figure
 from thermotui.analysis.format import format_duration, format_value, printable
+from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.analysis.workspace import Workspace
@@ -18,7 +19,7 @@ from thermotui.errors import InputError
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.charts.render import columns_of, draw, layout, value_range
 from thermotui.tui.charts.scales import sticky_axis
-from thermotui.tui.panels import PANELS, Panel, chart_of, fields_of
+from thermotui.tui.panels import chart_of
 
 FRAME_PANELS = tuple(
     panel for panel in PANELS if panel.name in ("heat_work", "entropy_production", "information", "loss")

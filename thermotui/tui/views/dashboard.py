@@ -11,10 +11,11 @@ from textual.containers import Grid
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.view import StepView
-from thermotui.tui.panels import PANELS, Panel, chart_of, fields_of
+from thermotui.tui.panels import chart_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import AlertTable
 from thermotui.tui.widgets.layer_panel import LayerPanel
@@ -104,6 +105,20 @@ class Dashboard(View):
     def watch_full(self) -> None:
         """Arrange anew."""
         self._arrange()
+
+    def toggle_full(self, focused: Widget | None) -> None:
+        """Give a panel the whole stage, the focused or else the first one; or give it back."""
+        if self.full:
+            self.full = ""
+            return
+        holders = focused.ancestors_with_self if focused else ()
+        names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
+        self.full = names[0] if names else self._shown[0]
+
+    def hide_panels(self, hidden: frozenset[str] | None) -> None:
+        """Show all panels but these, as many as fit; None changes nothing."""
+        if hidden is not None:
+            self.hidden = hidden
 
     def panels(self) -> Iterable[Widget]:
         """The panels shown, in order."""
