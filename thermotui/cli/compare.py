@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from thermotui.analysis.comparison import Comparison
 
 app = typer.Typer()
+
+PIPE_WIDTH = 160
+"""Columns where standard output is no terminal and has no width of its own."""
 
 
 @app.command()
@@ -37,7 +41,7 @@ def compare(
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for part in _parts(comparison):
         console.print(part)
 
@@ -82,7 +86,7 @@ def _parts(comparison: Comparison) -> list[RenderableType]:
 def _deviation(deviation: float, *, comparable: bool) -> str:
     if not comparable:
         return "other stride"
-    return "" if math.isnan(deviation) else f"{deviation:.1f} standard errors"
+    return "" if math.isnan(deviation) else f"{deviation:.1f} σ"
 
 
 def _ratio(values: tuple[float, ...]) -> str:

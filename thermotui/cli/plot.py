@@ -1,0 +1,41 @@
+"""`thermotui plot FILE`: a run as PNG, SVG or PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def plot(
+    file: Annotated[Path, typer.Argument(help="A run log.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Picture to write; its ending, png, svg or pdf, says the format."),
+    ] = None,
+    panel: Annotated[list[str] | None, typer.Option(help="A panel to draw, repeatable; default: all.")] = None,
+    steps: Annotated[str | None, typer.Option(help="FIRST:LAST, a range of steps.")] = None,
+) -> None:
+    """Draw all panels of a run, or some."""
+    from thermotui.analysis.pictures import draw_run
+    from thermotui.runlog.reader import RunLogReader
+
+    picture = output or Path(f"{file.stem}.svg")
+    with RunLogReader(file) as log:
+        draw_run(log, panel or [], _range(steps), picture)
+    typer.echo(picture)
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    from thermotui.errors import InputError
+
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
+        raise InputError(f"--steps {text} is not of the form FIRST:LAST, such as 100:2000")
+    return int(first), int(last)
