@@ -12,7 +12,7 @@ from pathlib import Path
 
 import h5py
 
-from thermotui.runlog.opening import open_file, open_table
+from thermotui.runlog.opening import open_file, open_table, refresh_table
 
 _lock = threading.Lock()
 _open: dict[tuple[int, int], LogFile] = {}
@@ -39,6 +39,11 @@ class LogFile:
         """The table `name`, None where the file has none; RunLogError where it is damaged or leads out of the file."""
         if name not in self._tables:
             self._tables[name] = open_table(self.path, self.file, name)
+        else:
+            # Another reader opened it, perhaps long ago.
+            table = self._tables[name]
+            if table is not None:
+                refresh_table(self.path, name, table)
         return self._tables[name]
 
     def release(self) -> None:

@@ -147,6 +147,14 @@ def open_table(path: Path, file: h5py.File, name: str) -> h5py.h5d.DatasetID | N
     return at
 
 
+def refresh_table(path: Path, name: str, table: h5py.h5d.DatasetID) -> None:
+    """See what the writer has flushed since. RunLogError where the table has become unreadable."""
+    try:
+        table.refresh()
+    except HDF5_ERRORS as error:
+        raise RunLogError(path, f"table {name} is damaged ({_first_line(error)}); try: thermotui repair") from error
+
+
 def _check_storage(path: Path, name: str, table: h5py.h5d.DatasetID) -> None:
     plan = table.get_create_plist()
     if plan.get_layout() != h5py.h5d.CHUNKED or plan.get_external_count() or plan.get_nfilters():

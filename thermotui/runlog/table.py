@@ -10,7 +10,7 @@ import numpy as np
 from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.handle import LogFile
-from thermotui.runlog.opening import HDF5_ERRORS
+from thermotui.runlog.opening import HDF5_ERRORS, refresh_table
 
 
 class Table:
@@ -27,8 +27,7 @@ class Table:
         self._stored = self._check_fields()
         self._row_bytes = int(table.get_type().get_size())
         self._chunk_rows = int(table.get_create_plist().get_chunk()[0])
-        # Another reader of this process may have opened the table long ago.
-        self.refresh()
+        self._length = self._declared_length()
 
     @classmethod
     def open(cls, log: LogFile, name: str, dtype: np.dtype[np.void]) -> Table | None:
@@ -42,6 +41,8 @@ class Table:
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} has unreadable columns; try: thermotui repair") from error
         names = found.names or ()
+        if found == self.dtype:
+            return frozenset(names)
         for name in names:
             if name in (self.dtype.names or ()) and found[name] != self.dtype[name]:
                 raise RunLogError(
@@ -59,10 +60,7 @@ class Table:
 
     def refresh(self) -> None:
         """See what the writer has flushed since. RunLogError where the table has become unreadable."""
-        try:
-            self._table.refresh()
-        except HDF5_ERRORS as error:
-            raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
+        refresh_table(self.path, self.name, self._table)
         self._length = self._declared_length()
 
     def _declared_length(self) -> int:

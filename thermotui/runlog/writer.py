@@ -282,4 +282,3 @@ def one_row(stream: str, header: Header, values: Mapping[str, Any]) -> Rows:
     buffer = RowBuffer(stream, row_dtype(STREAMS[stream], header))
     buffer.append(values)
     return buffer.take()[0].rows[:1]
-

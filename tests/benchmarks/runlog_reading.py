@@ -1,0 +1,110 @@
+"""Time to open, to the first frame's data and to any zoom, as the run grows; prints a table.
+
+Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY]
+A log of 10^7 steps takes 0.6 GB of DIRECTORY while it is measured. Times are medians over fresh processes' files that
+are in the page cache, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import STREAMS, Header, Layer, row_dtype
+from thermotui.runlog.storage import new_storage, own_header
+from thermotui.runlog.writer import begin
+
+BLOCK = 65_536
+LAYERS = 50
+RESERVOIR_STRIDE = 100
+BUCKETS = 320
+"""Pixels of a chart of 160 columns."""
+
+
+def write_log(path: Path, rows: int) -> float:
+    """A log of `rows` steps and a hundredth of it of measurements on 50 layers; returns seconds."""
+    header = own_header(Header("benchmark", time.time(), "softmax", tuple(Layer(str(i), 1) for i in range(LAYERS))))
+    generator = np.random.default_rng(0)
+    blocks = {"steps": BLOCK, "reservoir": BLOCK // RESERVOIR_STRIDE}
+    filled = {}
+    for name, count in blocks.items():
+        filled[name] = np.zeros(count, row_dtype(STREAMS[name], header))
+        for field in filled[name].dtype.names or ():
+            filled[name][field] = generator.normal(size=filled[name][field].shape)
+    start = time.perf_counter()
+    with new_storage(path, header, replace_existing=False) as storage:
+        for at in range(0, rows, BLOCK):
+            count = min(BLOCK, rows - at)
+            for name, stride in (("steps", 1), ("reservoir", RESERVOIR_STRIDE)):
+                block = filled[name][: count // stride]
+                block["step"] = at + stride * np.arange(len(block))
+                storage.store(name, [block])
+        begin(storage, header, rows)
+    storage.close()
+    return time.perf_counter() - start
+
+
+def first_frame(path: Path) -> None:
+    """Open, state, and the overviews that the screen's first frame shows."""
+    with RunLogReader(path) as reader:
+        reader.state()
+        reader.overview("steps", ["loss", "accuracy"], 0, None, BUCKETS)
+        reader.overview("reservoir", ["temperature"], 0, None, 64)
+        reader.read("alerts")
+
+
+def zooms(reader: RunLogReader, stream: str, fields: list[str]) -> Callable[[], None]:
+    """One pan or zoom to a random window of a random width."""
+    generator = np.random.default_rng(1)
+    length = reader.length(stream)
+
+    def zoom() -> None:
+        width = int(length ** generator.uniform(0.3, 1))
+        start = int(generator.integers(0, length - width + 1))
+        reader.overview(stream, fields, start, start + width, BUCKETS)
+
+    return zoom
+
+
+def milliseconds(action: Callable[[], None], times: int) -> list[float]:
+    """Sorted durations."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        action()
+        taken.append(1000 * (time.perf_counter() - start))
+    return sorted(taken)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 1e6, 1e7])
+    parser.add_argument("--directory", type=Path)
+    arguments = parser.parse_args()
+    print("rows      | write s | MB     | open | first frame | zoom steps median, worst | zoom 50 layers | row_range")
+    for rows in map(int, arguments.rows):
+        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+            path = Path(directory) / "run.h5"
+            written = write_log(path, rows)
+            opening = statistics.median(milliseconds(lambda path=path: RunLogReader(path).close(), 20))
+            frame = statistics.median(milliseconds(lambda path=path: first_frame(path), 20))
+            with RunLogReader(path) as reader:
+                zoom = milliseconds(zooms(reader, "steps", ["loss"]), 300)
+                layers = milliseconds(zooms(reader, "reservoir", ["temperature"]), 300)
+                search = milliseconds(lambda: reader.row_range("steps", rows // 3, rows // 2), 20)
+            print(
+                f"{rows:9.0e} | {written:7.1f} | {path.stat().st_size / 1e6:6.0f} | {opening:4.1f} | {frame:11.1f} | "
+                f"{statistics.median(zoom):10.2f}, {zoom[-1]:12.2f} | {statistics.median(layers):5.2f}, {layers[-1]:7.2f} | "
+                f"{statistics.median(search):5.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
