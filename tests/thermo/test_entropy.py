@@ -30,7 +30,8 @@ def test_less_biased_than_the_plug_in_when_states_outnumber_samples():
         frequency = counts[counts > 0] / 300
         plug_in.append(-np.sum(frequency * np.log(frequency)))
     assert abs(np.mean(estimates) - truth) < 0.2 * abs(np.mean(plug_in) - truth)
-    assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.2)
+    # The jackknife errs on the safe side.
+    assert 0.9 * np.std(estimates) <= np.mean(errors) <= 1.6 * np.std(estimates)
 
 
 def test_one_state_has_no_entropy():

@@ -35,8 +35,8 @@ def free_energy_perturbation(delta_energy: ArrayLike, weights: Array | None = No
     """
     delta = np.asarray(delta_energy, dtype=np.float64)
     value = log_mean_exp(-delta, weights)[..., None]
-    ratio = np.exp(-delta - value)
-    return np.asarray(value + (ratio if weights is None else weights * ratio) - 1.0)
+    excess = np.expm1(-delta - value)
+    return np.asarray(value + (excess if weights is None else weights * excess))
 
 
 def step_divergence(delta_energy: ArrayLike, weights: Array | None = None) -> tuple[Array, Array]:

@@ -3,8 +3,8 @@
 N chains per member move by kernels that leave the present p_θ invariant. Each update multiplies a chain's weight by
 exp(−ΔE) at its position, so that weighted averages are right however slowly the chains mix; when the effective sample
 size falls below half, the chains are resampled. Between an earlier θ, the anchor, whose chains are kept, and the
-present one ln Z comes from Bennett's ratio; the anchor moves on when the two overlap too little. Unlike a sum over every step
-the error does not grow while SGD noise carries θ to and fro about the same place.
+present one ln Z comes from Bennett's ratio; the anchor moves on when the two overlap too little. Unlike a sum
+over every step the error does not grow while SGD noise carries θ to and fro about the same place.
 
 Numbers only: the energies come from, and the chains live in, `trainers.samplers.population`.
 """

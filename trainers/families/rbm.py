@@ -25,10 +25,9 @@ from trainers.families.ppm import Batch
 from trainers.families.rbm_measure import Chains, Enumerated, ExactDraws, Measure
 from trainers.families.rbm_model import ENUMERABLE, RBM, free_energy, require_enumerable
 from trainers.samplers.gibbs import block_gibbs
+from trainers.samplers.tracking import TRACKED, LogPartitionTracker
 from trainers.setup import Setup
-
-TRACKED = 256
-"""Samples of the last reading that carry ln Z from there to the present step, for the loss."""
+from trainers.state import on_device
 
 TABLE = 2**22
 """Visible states of all members together at most, to read every figure from the table of all probabilities."""
@@ -87,7 +86,7 @@ class RBMFamily:
             kinds = {name: kind for name, kind in kinds.items() if name != "entropy_marginal"}
         self.figures: Mapping[str, str] = setup.figures | kinds
         self._updates = 0
-        self._tracked: tuple[Tensor, Tensor] | None = None
+        self._tracker = LogPartitionTracker()
 
     def gradient(self, indices: Tensor, *, measure_noise: bool) -> Batch:
         """Negative log-likelihood of the samples [K, b], up to the sampling of its second term, and its gradient.
@@ -150,13 +149,15 @@ class RBMFamily:
             "chains": self._chains,
             "measure": self._measure.state_dict(),
             "updates": self._updates,
-            "tracked": self._tracked,
+            "tracker": self._tracker.state_dict(),
             "generators": (self._chain_generator.get_state(), self._generator.get_state()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._chains, self._updates, self._tracked = state["chains"], state["updates"], state["tracked"]
+        state = on_device(dict(state), self._data.device)
+        self._chains, self._updates = state["chains"], state["updates"]
+        self._tracker.load_state_dict(state["tracker"])
         self._measure.load_state_dict(state["measure"])
         for generator, held in zip((self._chain_generator, self._generator), state["generators"], strict=True):
             generator.set_state(held.cpu())
@@ -200,18 +201,17 @@ class RBMFamily:
         return sample_noise_trace(squared, _squares(difference), batch_size).T
 
     def _track(self, theta: dict[str, Tensor]) -> None:
-        samples = self._measure.samples(TRACKED, self._generator).float()
         single = {name: tensor.float() for name, tensor in theta.items()}
-        log_z = torch.from_numpy(self._measure.log_partition()).to(samples.device)
-        self._tracked = samples, free_energy(single, samples) + log_z.float().unsqueeze(1)
+        self._tracker.restart(
+            lambda samples: free_energy(single, samples),
+            self._measure.samples(TRACKED, self._generator).float(),
+            torch.from_numpy(self._measure.log_partition()),
+        )
 
     def _loss(self, theta: dict[str, Tensor], data: Tensor) -> Tensor:
-        """−ln p of the samples, [K]: ln Z from the last reading by free-energy perturbation; NaN before `begin`."""
-        energy = free_energy(theta, data).mean(1)
-        if self._tracked is None:
-            return torch.full_like(energy, torch.nan)
-        samples, phi = self._tracked
-        return energy + torch.logsumexp(phi - free_energy(theta, samples), 1) - float(np.log(samples.shape[1]))
+        """−ln p of the samples, [K]; NaN before `begin`."""
+        log_z = self._tracker.log_partition(lambda samples: free_energy(theta, samples))
+        return free_energy(theta, data).mean(1) + log_z
 
 
 def _fresh_machines(base_bias: Tensor, options: RBMOptions, setup: Setup) -> RBM:

@@ -47,4 +47,10 @@ FAMILIES: dict[str, Family] = {
         of.RBMOptions,
         {"steps": 3000, "batch_size": 100, "learning_rate": 0.05, "ensemble": 4, "probe_size": 1024},
     ),
+    "ebm": Family(
+        "A deep energy-based model with Langevin chains.",
+        "trainers.families.ebm",
+        of.EBMOptions,
+        {"steps": 1000, "batch_size": 100, "learning_rate": 0.01, "ensemble": 4},
+    ),
 }
