@@ -7,6 +7,7 @@ import numpy as np
 from thermotui.tui.charts.frame import Frame
 from thermotui.tui.charts.model import ChartData, SeriesData
 from thermotui.tui.charts.numbers import format_tick, format_value, to_ascii
+from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, linear_ticks
 
 SEVERITY_ORDER = {"minor": 0, "warning": 1, "critical": 2}
@@ -22,8 +23,8 @@ def gutter_width(width: int) -> int:
 def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, ascii_only: bool) -> None:
     """A vertical line with about one label in three rows."""
     column = gutter - 1
-    for y in range(top, top + rows):
-        frame.write(y, column, "|" if ascii_only else "│", "axis")
+    frame.characters[top : top + rows, column] = ord("|" if ascii_only else "│")
+    frame.foreground[top : top + rows, column] = ROLE["axis"]
     ticks = axis.ticks(max(2, rows // 3))
     steps = np.diff(ticks)
     step = float(steps.min()) if steps.size else abs(ticks[0]) if ticks else 1.0

@@ -94,13 +94,15 @@ def _between(centres: Floats, x: Floats, values: Floats) -> Floats:
     inside = (after > 0) & (after < x.size)
     left, right = np.where(inside, after - 1, 0), np.where(inside, after, 0)
     width = np.where(inside, x[right] - x[left], 1.0)
-    result = values[left] + (values[right] - values[left]) * (centres - x[left]) / width
+    with np.errstate(invalid="ignore"):  # infinities beside each other: no place in between
+        result = values[left] + (values[right] - values[left]) * (centres - x[left]) / width
     return np.where(inside, result, np.nan)
 
 
 def _means(values: Floats, starts: np.typing.NDArray[np.intp], counts: np.typing.NDArray[np.intp]) -> Floats:
     """Means of the finite values of each run of points; NaN where there is none."""
-    means: Floats = np.add.reduceat(values, starts) / counts
+    with np.errstate(invalid="ignore", over="ignore"):
+        means: Floats = np.add.reduceat(values, starts) / counts
     spoilt = ~np.isfinite(means)
     if spoilt.any():
         # Only columns with a gap or an infinity pay for the second pass.

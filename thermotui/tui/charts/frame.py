@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +45,24 @@ class Frame:
 
         Control characters and characters that are not one cell wide, which only untrusted names hold, become "?".
         """
-        if not 0 <= y < self.height or x >= self.width:
+        height, width = self.characters.shape
+        if not 0 <= y < height or x >= width:
             return x
-        text = text[max(0, -x) : self.width - x]
+        codes = _codes(text)[max(0, -x) : width - x]
         x = max(x, 0)
-        if not (text.isascii() and text.isprintable()):
-            text = "".join(c if c.isprintable() and cell_len(c) == 1 else "?" for c in text)
-        end = x + len(text)
-        self.characters[y, x:end] = [ord(character) for character in text]
+        end = x + codes.size
+        self.characters[y, x:end] = codes
         self.foreground[y, x:end] = ROLE[role]
         return end
+
+
+@lru_cache(4096)
+def _codes(text: str) -> Codes:
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c if c.isprintable() and cell_len(c) == 1 else "?" for c in text)
+    codes = np.array([ord(character) for character in text], np.uint32)
+    codes.flags.writeable = False
+    return codes
 
 
 def blank(height: int, width: int) -> Frame:

@@ -31,8 +31,11 @@ def format_value(value: float, se: float | None = None, unit: str = "", *, exact
 
 def _with_error(value: float, se: float) -> str:
     """Round to two digits of the error where it starts with 1, else to one, as is usual for uncertainties."""
-    exponent = math.floor(math.log10(se))
-    digits = 2 if round(se / 10.0**exponent, 1) < 2 else 1
+    if se < 1e-300:
+        # Below the smallest power of ten there is none to divide by.
+        return f"{_plain(value, 5)} ± {_plain(se, 1)}"
+    mantissa, _, power_of_error = f"{se:.1e}".partition("e")
+    exponent, digits = int(power_of_error), 2 if float(mantissa) < 2 else 1
     places = digits - 1 - exponent
     largest = max(abs(value), se)
     if places > 9 or largest >= 1e7 or (largest < 1e-4 and largest > 0):

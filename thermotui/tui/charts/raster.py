@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -54,11 +55,16 @@ def fill_between(top: Floats, bottom: Floats, rows: int) -> Dots:
     """
     upper = (1.0 - top) * rows
     lower = (1.0 - bottom) * rows
-    visible = np.isfinite(upper) & np.isfinite(lower) & (lower >= 0) & (upper <= rows)
-    first = np.where(visible, np.clip(np.floor(upper), 0, rows - 1), rows).astype(np.int32)
-    last = np.where(visible, np.clip(np.floor(lower), 0, rows - 1), -1).astype(np.int32)
-    index = np.arange(rows, dtype=np.int32)[:, None]
+    visible = (lower >= 0) & (upper <= rows)
+    first = np.where(visible, np.clip(upper, 0, rows - 1), rows).astype(np.int16)
+    last = np.where(visible, np.clip(lower, 0, rows - 1), -1).astype(np.int16)
+    index = _row_numbers(rows)
     return (index >= first) & (index <= last)
+
+
+@lru_cache(64)
+def _row_numbers(rows: int) -> NDArray[np.int16]:
+    return np.arange(rows, dtype=np.int16)[:, None]
 
 
 def line(heights: Floats, rows: int) -> Dots:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -120,6 +121,7 @@ def _clip(heights: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.float6
     return np.asarray(np.clip(heights, -1.0, 2.0))
 
 
+@lru_cache(64)
 def _dither(shape: tuple[int, int]) -> Dots:
     """Every second dot, so that a band looks unlike a curve without colours too."""
     rows, columns = np.indices(shape, sparse=True)

@@ -115,7 +115,7 @@ def fit_axis(low: float, high: float, scale: Scale, smallest_positive: float = m
         room = abs(low) * 0.1 or 1.0
         low, high = low - room, high + room
     step = nice_step(high - low, 8)
-    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     if not bottom < top:
         bottom, top = low, math.nextafter(high, math.inf)
     if scale == "symlog":

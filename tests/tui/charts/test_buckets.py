@@ -1,0 +1,111 @@
+"""Columns never lose an extreme, leave gaps as gaps, and stay where they are while rows are appended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from thermotui.tui.charts.buckets import rolling_range, stable_range, to_columns
+from thermotui.tui.charts.model import SeriesData, raw_series
+
+values = hnp.arrays(
+    np.float64, st.integers(1, 200), elements=st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf])
+)
+
+
+@given(values, st.integers(1, 60))
+def test_extremes_of_the_finite_points_survive(points: np.ndarray, columns: int) -> None:
+    series = raw_series("loss", np.arange(points.size), points)
+    reduced = to_columns(series, (0.0, float(points.size)), columns)
+    known = points[~np.isnan(points)]
+    if known.size:
+        assert np.nanmin(reduced.low) == known.min()
+        assert np.nanmax(reduced.high) == known.max()
+    else:
+        assert np.isnan(reduced.low).all() and np.isnan(reduced.mean).all()
+
+
+@given(values, st.integers(1, 60))
+def test_means_match_a_plain_loop(points: np.ndarray, columns: int) -> None:
+    series = raw_series("loss", np.arange(points.size), points)
+    reduced = to_columns(series, (0.0, float(points.size)), columns)
+    edges = np.linspace(0.0, float(points.size), columns + 1)
+    for index in range(columns):
+        inside = points[(np.arange(points.size) >= edges[index]) & (np.arange(points.size) < edges[index + 1])]
+        finite = inside[np.isfinite(inside)]
+        if finite.size:
+            assert reduced.mean[index] == pytest.approx(finite.mean(), rel=1e-9, abs=1e-6)
+        elif inside.size:
+            assert np.isnan(reduced.mean[index])
+
+
+def test_a_gap_is_not_bridged_but_sparse_points_are() -> None:
+    series = raw_series("loss", [0, 10, 20, 30, 40], [0.0, 10.0, np.nan, 30.0, 40.0])
+    mean = to_columns(series, (0.0, 41.0), 41).mean
+    assert mean[5] == pytest.approx(5.5)
+    assert np.isnan(mean[11:30]).all()
+    assert mean[35] == pytest.approx(35.5)
+
+
+def test_zoomed_between_two_points_the_line_still_crosses() -> None:
+    series = raw_series("loss", [0, 100], [0.0, 100.0], [1.0, 1.0])
+    reduced = to_columns(series, (40.0, 60.0), 20)
+    assert np.isfinite(reduced.mean).all()
+    assert not reduced.measured.any()
+    assert reduced.upper is not None and reduced.lower is not None
+    np.testing.assert_allclose(reduced.upper - reduced.lower, 2.0)
+
+
+def test_before_the_first_and_after_the_last_point_nothing_is_drawn() -> None:
+    reduced = to_columns(raw_series("loss", [10, 20], [1.0, 1.0]), (0.0, 30.0), 30)
+    assert np.isnan(reduced.mean[:10]).all() and np.isnan(reduced.mean[21:]).all()
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**7), st.integers(2, 600))
+def test_a_growing_run_stays_in_its_range_until_it_is_full(first: int, span: int, columns: int) -> None:
+    start, end = stable_range(first, first + span, columns)
+    assert start <= first and first + span < end
+    bucket = (end - start) / columns
+    assert np.log2(bucket) == int(np.log2(bucket)) and start % bucket == 0
+    later = stable_range(first, int(end - 1) if bucket >= 1 else first + span, columns)
+    if int(end - 1) - first <= bucket * (columns - 1) and bucket >= 1:
+        assert later == (start, end)
+
+
+@given(st.integers(1000, 10**7), st.integers(10, 10**5), st.integers(8, 600))
+def test_following_moves_in_jumps_and_keeps_the_latest_step_in_sight(last: int, span: int, columns: int) -> None:
+    start, end = rolling_range(last, span, columns)
+    assert start <= last < end
+    assert end - start >= span
+    jump = (end - start) / columns * max(columns // 8, 1)
+    assert end % jump == 0
+    assert last >= end - jump
+
+
+def test_points_appended_change_no_earlier_column() -> None:
+    generator = np.random.default_rng(3)
+    points = generator.normal(size=5000)
+    x_range = stable_range(0, 4400, 128)
+    short = to_columns(raw_series("loss", np.arange(4400), points[:4400]), x_range, 128)
+    longer = to_columns(raw_series("loss", np.arange(5000), points), x_range, 128)
+    last = int(4400 / (x_range[1] / 128))
+    for field in ("low", "high", "mean"):
+        np.testing.assert_array_equal(getattr(short, field)[:last], getattr(longer, field)[:last])
+
+
+def test_an_empty_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="no columns"):
+        to_columns(raw_series("loss", [0.0], [1.0]), (1.0, 1.0), 10)
+
+
+def test_bands_of_rollups_keep_their_extremes() -> None:
+    x = np.arange(0, 6400, 64, dtype=float)
+    mean = np.ones_like(x)
+    low, high = mean.copy(), mean.copy()
+    low[50], high[70] = -5.0, 7.0
+    reduced = to_columns(SeriesData("loss", x, low, high, mean), (0.0, 6400.0), 10)
+    assert np.nanmin(reduced.low) == -5.0 and np.nanmax(reduced.high) == 7.0
+    np.testing.assert_allclose(reduced.mean, 1.0)
