@@ -36,7 +36,7 @@ class BatchedLinear(nn.Module):
         flat = inputs.flatten(1, -2) if inputs.dim() > 3 else inputs
         outputs = torch.baddbmm(self.bias.unsqueeze(1), flat, self.weight)
         if inputs.dim() > 3:
-            outputs = outputs.unflatten(1, inputs.shape[1:-1])
+            outputs = outputs.reshape(*inputs.shape[:-1], -1)
         if self.tape is not None:
             self.tape.append((inputs, outputs))
         return outputs

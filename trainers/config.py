@@ -58,7 +58,12 @@ class TrainConfig:
         rates = {}
         for text in self.learning_rate_at:
             step, rate = _split("learning_rate_at", text, (int, float), "STEP:VALUE")
-            _require(step >= 1 and rate > 0, "learning_rate_at", text, "needs a step of at least 1 and a positive rate")
+            _require(
+                step >= 1 and 0 < rate < float("inf"),
+                "learning_rate_at",
+                text,
+                "needs a step of at least 1 and a positive rate",
+            )
             rates[step] = rate
         return rates
 
@@ -101,7 +106,7 @@ def flat(config: TrainConfig, options: Any) -> dict[str, Any]:
 
 def from_flat(family: str, values: Mapping[str, Any]) -> tuple[TrainConfig, Any]:
     """The options that `flat` wrote into a header's `config`."""
-    restored = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    restored: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
     if restored.get("data_dir") is not None:
         restored["data_dir"] = Path(restored["data_dir"])
     return resolve(family, restored)

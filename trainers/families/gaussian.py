@@ -70,8 +70,11 @@ class Gaussian:
             "ep_conditional": "exact",
             "log_partition": "none",
         }
-        half = setup.numpy_generator("draws").standard_normal(((setup.probe_size + 1) // 2, options.dimension))
-        self._draws: Array = np.concatenate([half, -half])
+        # Each member has its own draws, so that the mean over the members is sharper than each; pairs ±ε, so that what
+        # is linear in ε cancels.
+        shape = (setup.ensemble, options.dimension, (setup.probe_size + 1) // 2)
+        half = setup.numpy_generator("draws").standard_normal(shape)
+        self._draws: Array = np.concatenate([half, -half], axis=2)
         self._before: Array | None = None
         self._past: Array = np.empty((0, options.dimension))
 
@@ -138,8 +141,8 @@ class Gaussian:
     def _log_p(self, under: Array, of: Array) -> Array:
         """ln p(x|θ_j) for x = θ_k + σε, at [k, j, draw]; k over `under`, j over `of`."""
         shift = (under[:, None] - of[None]) / self._sigma
-        squares = np.square(shift).sum(-1)[..., None] + np.square(self._draws).sum(-1)
-        return np.asarray(-squares / 2 - shift @ self._draws.T - self._log_norm)
+        squares = np.square(shift).sum(-1)[..., None] + np.square(self._draws).sum(1)[:, None]
+        return np.asarray(-squares / 2 - shift @ self._draws - self._log_norm)
 
 
 def _fold(exact: Slots, reading: Reading) -> Reading:
