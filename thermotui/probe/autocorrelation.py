@@ -51,13 +51,15 @@ class GradientProjection:
         """Project the gradients, given like the parameters: [K, L, projections] ([L, projections] without members)."""
         return torch.stack(
             [
-                torch.stack([self._project(g, *d) for g, d in zip(gradients, directions, strict=True)]).sum(0)
-                for gradients, directions in zip(layers, self.directions, strict=True)
+                torch.stack([self.one(layer, index, gradient) for index, gradient in enumerate(gradients)]).sum(0)
+                for layer, gradients in enumerate(layers)
             ],
             dim=-2,
         )
 
-    def _project(self, gradient: Tensor, rows: Tensor | None, columns: Tensor) -> Tensor:
+    def one(self, layer: int, index: int, gradient: Tensor) -> Tensor:
+        """Project one parameter's gradient: its part of the layer's projection, [K, projections] or [projections]."""
+        rows, columns = self.directions[layer][index]
         flat = (
             gradient.flatten(2 if self.member_axis else 1)
             if rows is not None
@@ -65,6 +67,27 @@ class GradientProjection:
         )
         projected = flat @ columns
         return projected if rows is None else (projected * rows).sum(-2)
+
+
+def noise_variance(series: Tensor) -> Tensor:
+    """Variance in time of projected gradients, their linear trend removed: series [W, ...] → [...], float64.
+
+    For a rank-one projection its expectation is Σ_i Var(η_i) where η is white. Raises ValueError for W < 3.
+    """
+    window = series.shape[0]
+    if window < 3:
+        raise ValueError(f"a window of {window} steps is too short for a trend and a variance")
+    return _without_trend(series)[0].square().sum(0) / (window - 2)
+
+
+def _without_trend(series: Tensor) -> tuple[Tensor, Tensor]:
+    """The residuals of a linear regression on time, float64, and the orthonormal basis [W, 2] of what it took."""
+    window = series.shape[0]
+    time = torch.arange(window, dtype=torch.float64, device=series.device) - (window - 1) / 2
+    basis = torch.stack([torch.full_like(time, window**-0.5), time / time.norm()], dim=1)
+    values = series.double()
+    trend = torch.tensordot(basis, torch.tensordot(basis, values, dims=([0], [0])), dims=([1], [0]))
+    return values - trend, basis
 
 
 def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
@@ -78,10 +101,7 @@ def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
     window = series.shape[0]
     if window <= max(lags, 2):
         raise ValueError(f"a window of {window} steps is too short for {lags} lags")
-    values = series.double()
-    time = torch.arange(window, dtype=torch.float64, device=series.device) - (window - 1) / 2
-    basis = torch.stack([torch.full_like(time, window**-0.5), time / time.norm()], dim=1)
-    values = values - torch.tensordot(basis, torch.tensordot(basis, values, dims=([0], [0])), dims=([1], [0]))
+    values, basis = _without_trend(series)
     variance = values.square().sum((0, -1)) / (window - 2)
     columns = [torch.where(variance > 0, 1.0, torch.nan).to(torch.float64)]
     for lag in range(1, lags):

@@ -1,0 +1,60 @@
+"""What needs gradients beside the training's own: the force, η against it, and the gap of reversibility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+Parameters = Sequence[Sequence[Parameter]]
+Tensors = list[list[Tensor]]
+
+
+def gradient_of(losses: Callable[[], Iterable[Tensor]], layers: Parameters) -> Tensors:
+    """Gradient of the sum of the losses that `losses()` yields, by layer and parameter; `.grad` is left alone.
+
+    One loss at a time is differentiated, so that a data set can come in portions. Random numbers that the losses draw
+    are not taken from the training's.
+    """
+    parameters = [p for layer in layers for p in layer]
+    totals = [torch.zeros_like(p) for p in parameters]
+    device = parameters[0].device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
+        for loss in losses():
+            for total, gradient in zip(totals, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+                if gradient is not None:
+                    total += gradient
+    remaining = iter(totals)
+    return [[next(remaining) for _ in layer] for layer in layers]
+
+
+def power_sums(layers: Sequence[Sequence[Tensor]], power: int) -> Tensor:
+    """Σ_i x_i^power by layer, [L], float32."""
+    return torch.stack([torch.stack([t.detach().float().pow(power).sum() for t in layer]).sum() for layer in layers])
+
+
+def largest(layers: Sequence[Sequence[Tensor]]) -> Tensor:
+    """max_i |x_i| by layer, [L], float32."""
+    return torch.stack([torch.stack([t.detach().float().abs().max() for t in layer]).max() for layer in layers])
+
+
+def copies(layers: Sequence[Sequence[Tensor]]) -> Tensors:
+    """Detached copies."""
+    return [[t.detach().clone() for t in layer] for layer in layers]
+
+
+def difference(left: Sequence[Sequence[Tensor]], right: Sequence[Sequence[Tensor]]) -> Tensors:
+    """left − right."""
+    return [[a.detach() - b for a, b in zip(*pair, strict=True)] for pair in zip(left, right, strict=True)]
+
+
+def reversibility_gap(before: Tensors, layers: Parameters, ascent: Tensors, rates: Sequence[float]) -> Tensor:
+    """‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖² by layer, [L]: θ† = θ_{t+1} + μ∇φ(b_t) at θ_{t+1} (Appendix A)."""
+    forward = difference(layers, before)
+    backward = [
+        [torch.add(f, g, alpha=rate) for f, g in zip(*pair, strict=True)]
+        for *pair, rate in zip(forward, ascent, rates, strict=True)
+    ]
+    return power_sums(backward, 2) / power_sums(forward, 2)

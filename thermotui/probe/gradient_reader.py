@@ -1,0 +1,92 @@
+"""What the probe takes from each parameter's gradient as it accumulates: norms, projections, θ·g.
+
+The gradient is read in the hook of its accumulation: unclipped, before weight decay and momentum, with the loss scale
+still in it. With several micro-batches the last one's reading stands, which is that of the whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.rules import as_float
+
+PROJECTIONS = 4
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read in this step."""
+
+    squares: bool = False
+    projections: bool = False
+    pairing: bool = False
+    copies: bool = False
+
+
+class GradientReader:
+    """Collects figures of the gradient by parameter and adds them up by layer."""
+
+    def __init__(self, layers: Sequence[Sequence[Parameter]], *, seed: int) -> None:
+        self._layers = layers
+        self._position = {id(p): (row, i) for row, layer in enumerate(layers) for i, p in enumerate(layer)}
+        self._order = [p for layer in layers for p in layer]
+        device = self._order[0].device
+        self._members = torch.zeros(len(layers), len(self._order), device=device)
+        for column, parameter in enumerate(self._order):
+            self._members[self._position[id(parameter)][0], column] = 1.0
+        self._projection = GradientProjection(
+            [[as_float(p.detach()) for p in layer] for layer in layers],
+            member_axis=False,
+            projections=PROJECTIONS,
+            seed=seed,
+        )
+        self._zero = torch.zeros((), device=device)
+        self._no_projection = torch.zeros(PROJECTIONS, device=device)
+        self.begin_step(Wanted())
+
+    def begin_step(self, wanted: Wanted) -> None:
+        """Forget the last step."""
+        self.wanted = wanted
+        self._squares: dict[int, Tensor] = {}
+        self._pairings: dict[int, Tensor] = {}
+        self._projections: dict[int, Tensor] = {}
+        self.copies: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def read(self, parameter: Parameter) -> None:
+        """Take the figures of `parameter.grad`."""
+        wanted, gradient = self.wanted, parameter.grad
+        if gradient is None or wanted == Wanted():
+            return
+        gradient = as_float(gradient.to_dense() if gradient.is_sparse else gradient)
+        key = id(parameter)
+        if wanted.squares:
+            flat = gradient.reshape(-1)
+            self._squares[key] = torch.dot(flat, flat).float()
+        if wanted.pairing:
+            self._pairings[key] = torch.dot(as_float(parameter.detach()).reshape(-1), gradient.reshape(-1)).float()
+        if wanted.projections:
+            self._projections[key] = self._projection.one(*self._position[key], gradient).float()
+        if wanted.copies:
+            self.copies[key] = gradient.clone()
+
+    def squares(self) -> Tensor:
+        """‖g‖² by layer, [L]."""
+        return self._by_layer(self._squares)
+
+    def pairings(self) -> Tensor:
+        """θ·g by layer, [L]."""
+        return self._by_layer(self._pairings)
+
+    def projections(self) -> Tensor:
+        """Projected gradient by layer, [L, PROJECTIONS]."""
+        return self._members @ torch.stack([self._projections.get(id(p), self._no_projection) for p in self._order])
+
+    def _by_layer(self, values: dict[int, Tensor]) -> Tensor:
+        return self._members @ torch.stack([values.get(id(p), self._zero) for p in self._order])

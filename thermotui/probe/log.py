@@ -1,0 +1,234 @@
+"""The probe's run log: figures wait on the device, go to the host in blocks, and become rows and alerts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from thermotui.detect.alert import Alert
+from thermotui.detect.monitor import RunMonitor
+from thermotui.detect.settings import Settings
+from thermotui.probe.autocorrelation import epoch_echo
+from thermotui.probe.layers import ModelLayer
+from thermotui.probe.measurement import RAW, Measurement, MeasurementRows, Sampling
+from thermotui.runlog.schema import Header, Layer, State
+from thermotui.runlog.writer import RunLogWriter
+
+FLUSH_SECONDS = 1.0
+FLUSH_STEPS = 256
+GRADIENT = RAW.index("gradient")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A step that is over; tensors are still on the device. raw: [len(RAW), L], None where it was not measured."""
+
+    step: int
+    time: float
+    samples: int
+    learning_rate: float
+    rates: NDArray[np.float64] | None
+    scale: Tensor | None
+    loss: Tensor | float | None
+    accuracy: Tensor | float | None
+    raw: Tensor | None
+
+
+@dataclass
+class ProbeLog:
+    """Collects settled steps and writes them; the file is made with the first one, once the estimators are known."""
+
+    path: Path
+    layers: Sequence[ModelLayer]
+    sampling: Sampling
+    rank: int
+    start_step: int
+    planned: int
+    lags: int
+    window: int
+    detectors: Settings
+    family: str
+    config: dict[str, Any]
+    _writer: RunLogWriter | None = None
+    _waiting: list[Settled] = field(default_factory=list)
+    _windows: list[tuple[int, Tensor]] = field(default_factory=list)
+    _flushed: float = -np.inf
+    _interval: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rank:
+            self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
+
+    def autocorrelation(self, step: int, values: Tensor) -> None:
+        """One window's autocorrelation [L, lags] on the device, its last step."""
+        self._windows.append((step, values))
+
+    def add(
+        self, settled: Settled, *, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+    ) -> None:
+        """One more step; about once a second all waiting ones are moved to the host and written."""
+        if self._writer is None:
+            self._open(settled, estimators, obstacles, interval, note)
+        self._waiting.append(settled)
+        if self._writer is not None and interval != self._interval:
+            self._interval = interval
+            self._writer.heartbeat(settled.step, "running", f"measuring one step in {interval}")
+        if len(self._waiting) >= FLUSH_STEPS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Move everything that waits to the log: the one place where the host waits for the device."""
+        writer = self._writer
+        self._flushed = time.monotonic()
+        if writer is None or not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        measured = self._measurements(waiting)
+        streams = {
+            "steps": self._step_rows(waiting, measured, writer.dtype("steps")),
+            "reservoir": self._rows.rows(list(measured.values())),
+            "autocorrelation": self._autocorrelation_rows(writer.dtype("autocorrelation")),
+        }
+        alerts: list[Alert] = []
+        for name, rows in streams.items():
+            writer.append_rows(name, rows)
+            alerts += self._monitor.feed(name, rows)
+        for alert in alerts:
+            values = asdict(alert) | {"end": -1 if alert.end is None else alert.end}
+            writer.append("alerts", time=time.time(), **values)
+        writer.heartbeat(waiting[-1].step, "running", f"measuring one step in {self._interval}")
+
+    def close(self, state: State, message: str) -> None:
+        """Write what waits and the final state."""
+        self.flush()
+        if self._writer is not None:
+            self._writer.close(state, message)
+
+    def _open(
+        self, first: Settled, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+    ) -> None:
+        header = self._header(first, estimators, obstacles, interval, note)
+        if self.start_step > 0 and self.path.exists():
+            self._writer = RunLogWriter.resume(self.path, self.start_step - 1)
+        else:
+            self._writer = RunLogWriter.create(self.path, header)
+        self._interval = interval
+        sizes = np.array([layer.size for layer in self.layers], dtype=np.float64)
+        self._rows = MeasurementRows(
+            self._writer.dtype("reservoir"), sizes, self.sampling, averaged=max(self.window // 16, 1)
+        )
+        batches = self._batches_per_epoch(header.batch_size)
+        self._echo = epoch_echo(self.lags, batches_per_epoch=batches)
+        names = [layer.name for layer in self.layers]
+        self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
+        self._writer.heartbeat(first.step, "running", f"measuring one step in {interval}")
+
+    def _batches_per_epoch(self, batch_size: int) -> int | None:
+        if self.sampling.replacement or not self.sampling.dataset_size or not batch_size:
+            return None
+        return self.sampling.dataset_size // batch_size
+
+    def _header(
+        self, first: Settled, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+    ) -> Header:
+        over_time = f"over time, projections of {self.window} steps"
+        alone = first.samples == 1
+        notes = [f"{name}: not measured within the batch ({reason})." for name, reason in obstacles.items()]
+        if alone:
+            notes.append("|b| = 1: the noise is that of the projected gradients over time.")
+        if self.sampling.world_size > 1:
+            notes.append("The noise is estimated from this rank's samples alone.")
+        notes.append(
+            "force and signal_to_noise are batch estimates averaged over measurements, but where η is measured."
+        )
+        return Header(
+            run_id=uuid.uuid4().hex,
+            created=time.time(),
+            family=self.family,
+            layers=tuple(
+                Layer(layer.name, layer.size, over_time if alone or not estimator else estimator)
+                for layer, estimator in zip(self.layers, estimators, strict=True)
+            ),
+            reservoir_stride=interval,
+            lags=self.lags,
+            steps=self.planned,
+            batch_size=first.samples * self.sampling.world_size,
+            dataset_size=self.sampling.dataset_size,
+            replacement=self.sampling.replacement,
+            detectors=asdict(self.detectors),
+            config=self.config,
+            versions={
+                "thermotui": importlib.metadata.version("thermotui"),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+            notes=(*([note] if note else []), *notes),
+            rank=self.rank,
+            world_size=self.sampling.world_size,
+        )
+
+    @staticmethod
+    def _measurements(waiting: Sequence[Settled]) -> dict[int, Measurement]:
+        """By step, with one transfer from the device for all of them."""
+        measured = [s for s in waiting if s.raw is not None]
+        if not measured:
+            return {}
+        raw = torch.stack([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
+        scales = _to_host([s.scale for s in measured], missing=1.0)
+        result = {}
+        for settled, figures, scale in zip(measured, raw, scales, strict=True):
+            rates = settled.rates if settled.rates is not None else np.full(raw.shape[2], np.nan)
+            result[settled.step] = Measurement(
+                settled.step, settled.time, settled.samples, rates, float(scale), figures
+            )
+        return result
+
+    def _step_rows(
+        self, waiting: Sequence[Settled], measured: dict[int, Measurement], dtype: np.dtype[np.void]
+    ) -> NDArray[np.void]:
+        rows = np.zeros(len(waiting), dtype)
+        for name in ("gradient_norm", "loss_spread", "accuracy_spread"):
+            rows[name] = np.nan
+        rows["step"] = [s.step for s in waiting]
+        rows["time"] = [s.time for s in waiting]
+        rows["learning_rate"] = [s.learning_rate for s in waiting]
+        rows["loss"] = _to_host([s.loss for s in waiting], missing=np.nan)
+        rows["accuracy"] = _to_host([s.accuracy for s in waiting], missing=np.nan)
+        for row in rows:
+            figures = measured.get(int(row["step"]))
+            if figures is not None:
+                row["gradient_norm"] = np.sqrt(figures.raw[GRADIENT].sum()) / figures.scale
+        return rows
+
+    def _autocorrelation_rows(self, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        windows, self._windows = self._windows, []
+        rows = np.zeros(len(windows), dtype)
+        if windows:
+            rows["step"] = [step for step, _ in windows]
+            rows["window"] = self.window
+            rows["bound"] = 1.96 / np.sqrt(self.window)
+            rows["autocorrelation"] = torch.stack([values for _, values in windows]).cpu().numpy()
+            rows["expected_echo"] = self._echo
+        return rows
+
+
+def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDArray[np.float64]:
+    """Scalars from the device in one transfer; numbers as they are."""
+    result = np.full(len(values), missing)
+    tensors = {i: value.float().reshape(()) for i, value in enumerate(values) if isinstance(value, Tensor)}
+    if tensors:
+        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().numpy()
+    for i, value in enumerate(values):
+        if isinstance(value, int | float):
+            result[i] = value
+    return result

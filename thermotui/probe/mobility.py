@@ -1,0 +1,83 @@
+"""The effective mobility of a layer: what one unit of gradient moves its parameters in the long run.
+
+Vanilla SGD: μ = r, the paper's. Momentum β with dampening d: r(1 − d)/(1 − β). Optimizers that divide by a running root
+mean square (Adam, RMSprop and their kin): r times the mean of 1/(√v̂ + ε) over the layer. All but the first are beyond
+the paper: its Langevin reading holds for them only as far as the preconditioner is slow against the noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+SECOND_MOMENTS = ("exp_avg_sq", "square_avg")
+
+
+class Mobility:
+    """Reads the mobility of each layer off the optimizer."""
+
+    def __init__(self, optimizer: Optimizer, layers: Sequence[Sequence[Parameter]]) -> None:
+        self._optimizer = optimizer
+        self._layers = layers
+
+    def rates(self) -> NDArray[np.float64]:
+        """Learning rate × momentum factor of each layer, [L]; 0 where the optimizer has none of its parameters."""
+        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        return np.array([self._rate(layer, groups) for layer in self._layers])
+
+    def preconditioner(self) -> Tensor | None:
+        """Mean of 1/(√v̂ + ε) over each layer, [L] on the device; None where the optimizer has no such state."""
+        means = [self._mean(layer) for layer in self._layers]
+        return None if any(mean is None for mean in means) else torch.stack([m for m in means if m is not None])
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the first parameter group."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def note(self) -> str | None:
+        """What has to be said of the optimizer in the log; None for vanilla SGD."""
+        name = type(self._optimizer).__name__
+        group: dict[str, Any] = self._optimizer.param_groups[0]
+        if name == "SGD" and not group.get("momentum", 0.0):
+            return None
+        if name == "SGD":
+            return "Momentum: the Langevin reading of the temperature is beyond the paper; the mobility is r/(1 − β)."
+        return (
+            f"{name}: the Langevin reading of the temperature is beyond the paper; the mobility is the learning rate "
+            "times the mean preconditioner where the optimizer has one."
+        )
+
+    @staticmethod
+    def _rate(layer: Sequence[Parameter], groups: dict[int, dict[str, Any]]) -> float:
+        total = 0.0
+        for parameter in layer:
+            group = groups.get(id(parameter))
+            if group is not None:
+                factor = (
+                    (1.0 - group.get("dampening", 0.0)) / (1.0 - group["momentum"]) if group.get("momentum") else 1.0
+                )
+                total += float(group["lr"]) * factor * parameter.numel()
+        return total / sum(parameter.numel() for parameter in layer)
+
+    def _mean(self, layer: Sequence[Parameter]) -> Tensor | None:
+        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        sums = []
+        for parameter in layer:
+            state = self._optimizer.state.get(parameter, {})
+            key = next((name for name in SECOND_MOMENTS if name in state), None)
+            if key is None:
+                return None
+            group = groups[id(parameter)]
+            moment = state[key]
+            if "betas" in group:
+                moment = moment / (1.0 - group["betas"][1] ** state["step"])
+            sums.append((1.0 / (moment.sqrt() + group["eps"])).sum(dtype=torch.float32))
+        return torch.stack(sums).sum() / sum(parameter.numel() for parameter in layer)

@@ -1,0 +1,296 @@
+"""The probe for anyone's training loop: temperature of every layer, autocorrelation, force, into a run log.
+
+with Probe(model, optimizer, log="runs/mine.h5") as probe:
+    for batch in loader:
+        with probe.step() as step:
+            loss = ...; loss.backward(); optimizer.step()
+            step.record(loss=loss)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn import Parameter
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from thermotui.detect.settings import Settings
+from thermotui.errors import InputError
+from thermotui.probe.autocorrelation import noise_variance, window_autocorrelation
+from thermotui.probe.full_gradient import (
+    copies,
+    difference,
+    gradient_of,
+    largest,
+    power_sums,
+    reversibility_gap,
+)
+from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted
+from thermotui.probe.interval import MeasurementInterval
+from thermotui.probe.layers import model_layers
+from thermotui.probe.log import ProbeLog, Settled
+from thermotui.probe.measurement import RAW, Sampling
+from thermotui.probe.mobility import Mobility
+from thermotui.probe.recorder import StepRecorder
+
+SELDOM = 16
+"""Every so many measurements come those that read all parameters: θ·g, the drift, the preconditioner."""
+
+Losses = Callable[[], Iterable[Tensor]]
+
+
+@dataclass
+class Step:
+    """One training step, for what only the loop knows."""
+
+    loss: Tensor | float | None = None
+    accuracy: Tensor | float | None = None
+
+    def record(self, *, loss: Tensor | float | None = None, accuracy: Tensor | float | None = None) -> None:
+        """Note the loss in nats and the accuracy (or a figure of your own); tensors stay on their device."""
+        self.loss = loss.detach() if isinstance(loss, Tensor) else loss
+        self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
+
+
+class Probe:
+    """Measures a model while it trains; a context manager.
+
+    The training is not touched: gradients and parameters are bitwise those without the probe, no random number of the
+    training is drawn, and the host never waits for the device but where rows are moved to the log, about once a second.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        log: Path | str,
+        interval: int = 1,
+        overhead: float | None = None,
+        reduction: Literal["mean", "sum"] = "mean",
+        scaler: GradScaler | None = None,
+        dataset_size: int = 0,
+        replacement: bool = True,
+        steps: int = 0,
+        start_step: int = 0,
+        full_loss: Losses | None = None,
+        full_interval: int = 1000,
+        window: int = 256,
+        lags: int = 16,
+        sketch: int = 8,
+        per_sample: int = 8,
+        detectors: Settings | None = None,
+        family: str = "probe",
+        config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Attach to a model, before its first step.
+
+        log: the run log, made at the first step; with `start_step` > 0 an existing one is continued.
+        interval: every n-th step is measured.
+        overhead: instead, the share of a step's time that measuring may cost, such as 0.02; the interval follows.
+        reduction: how the loss combines the samples of a batch.
+        scaler: the GradScaler of a mixed-precision loop.
+        dataset_size, replacement: of the sampler, for the finite-population factor and the epoch echo; a shuffling
+            DataLoader draws without replacement.
+        steps: planned number of steps, 0 where unknown.
+        full_loss: yields losses whose sum is the mean loss over the whole data set; every `full_interval` steps it
+            gives the force and η against it.
+        window, lags: of the autocorrelation, in steps.
+        sketch: columns of the random sketch where exact per-sample norms would be dear; 0 for exact ones throughout.
+        per_sample: samples of a batch that go one by one through modules without a rule.
+        detectors: settings of the alerts.
+        family, config: what the log calls the run, and how to repeat it.
+
+        Raises InputError where the model has no trainable parameters or a setting is out of range.
+        """
+        inner = model.module if isinstance(model, DistributedDataParallel) else model
+        self._layers = model_layers(inner)
+        if not self._layers:
+            raise InputError("the probe was given a model without trainable parameters.")
+        if window <= max(lags, 2):
+            raise InputError(f"the probe's window of {window} steps is too short for {lags} lags.")
+        try:
+            self._interval = MeasurementInterval(interval, overhead)
+        except ValueError as error:
+            raise InputError(f"probe: {error}.") from error
+        self._parameters: list[list[Parameter]] = [list(layer.parameters) for layer in self._layers]
+        self._mobility = Mobility(optimizer, self._parameters)
+        self._reader = GradientReader(self._parameters, seed=seed)
+        self._recorder = StepRecorder(
+            inner, self._layers, sketch=sketch, per_sample=per_sample, seed=seed, on_gradient=self._read_gradient
+        )
+        self._start = copies(self._parameters)
+        self._scaler = scaler
+        self._summed = reduction == "sum"
+        self._full_loss = full_loss
+        self._full_interval = full_interval
+        self._window, self._lags = window, lags
+        self._series: list[Tensor] = []
+        self._step = start_step
+        self._measured = 0
+        self._scale: Tensor | None = None
+        device = self._parameters[0][0].device
+        self._one = torch.ones((), device=device)
+        self._blank = torch.full((len(self._layers),), torch.nan, device=device)
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world = torch.distributed.get_world_size() if distributed and inner is not model else 1
+        self._log = ProbeLog(
+            Path(log),
+            self._layers,
+            Sampling(dataset_size, replacement, world, self._summed),
+            rank=torch.distributed.get_rank() if world > 1 else 0,
+            start_step=start_step,
+            planned=steps,
+            lags=lags,
+            window=window,
+            detectors=Settings() if detectors is None else detectors,
+            family=family,
+            config=dict(config or {}),
+        )
+
+    @property
+    def interval(self) -> int:
+        """Every so many steps one is measured at present."""
+        return self._interval.interval
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """Layer → why its noise is not measured within the batch; there it comes from the projections over time."""
+        return self._recorder.obstacles
+
+    @contextmanager
+    def step(self, *, replay: Callable[[], Tensor] | None = None) -> Iterator[Step]:
+        """One optimizer step: forward, backward (any number of micro-batches) and `optimizer.step()` go inside.
+
+        replay: gives the loss of this very batch at the parameters of when it is called; with it the gap of
+        reversibility is measured every `full_interval` steps. An exception inside leaves the step unlogged.
+        """
+        began = time.monotonic()
+        measuring = self._interval.start(self._step, began)
+        full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
+        seldom = measuring and self._measured % SELDOM == 0
+        force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
+        before = copies(self._parameters) if full and replay is not None else None
+        # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
+        projecting = self._step // self._window % self.interval == 0
+        self._scale = None
+        self._reader.begin_step(Wanted(measuring, projecting, seldom, force is not None))
+        self._recorder.begin_step(measuring=measuring)
+        current = Step()
+        yield current
+        with torch.no_grad():
+            raw = self._raw_figures(seldom, force) if measuring else None
+            window = self._record_projections() if projecting else None
+        if raw is not None and before is not None and replay is not None:
+            rates = self._mobility.rates().tolist()
+            ascent = gradient_of(lambda: [replay()], self._parameters)
+            raw["gap"] = reversibility_gap(before, self._parameters, ascent, rates)
+        self._hand_over(current, raw, window)
+        self._measured += measuring
+        self._step += 1
+
+    def close(self, state: Literal["finished", "failed", "interrupted"] = "finished", message: str = "") -> None:
+        """Write what is left, close the log and take the hooks off the model."""
+        self._recorder.detach()
+        self._log.close(state, message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        elif isinstance(error, KeyboardInterrupt):
+            self.close("interrupted", "interrupted from the keyboard")
+        else:
+            self.close("failed", f"{type(error).__name__}: {error}")
+
+    def _read_gradient(self, layer: int, parameter: Parameter) -> None:
+        if self._scaler is not None and self._scale is None:
+            self._scale = self._scaler.scale(self._one)
+        self._reader.read(parameter)
+
+    def _raw_figures(self, seldom: bool, force: list[list[Tensor]] | None) -> dict[str, Tensor]:
+        noise = self._recorder.take_noise()
+        nan = self._blank[0]
+        figures = {
+            "squares": torch.stack([nan if n is None else n.squares.float() for n in noise]),
+            "variance": torch.stack([nan if n is None else n.variance.float() for n in noise]),
+            "contributing": torch.stack([nan if n is None else n.contributing.float() for n in noise]),
+            "gradient": self._reader.squares(),
+        }
+        if seldom:
+            figures["pairing"] = self._reader.pairings()
+            moved = power_sums(difference(self._parameters, self._start), 2)
+            figures["drift"] = moved / power_sums(self._start, 2)
+            preconditioner = self._mobility.preconditioner()
+            if preconditioner is not None:
+                figures["preconditioner"] = preconditioner
+        if force is not None:
+            unit = self._scale if self._scale is not None else self._one
+            unit = unit * (self._recorder.step_samples if self._summed else 1)
+            read = self._reader.copies
+            zeros = [[torch.zeros_like(p) for p in layer] for layer in self._parameters]
+            gradient = [
+                [read.get(id(p), zero) / unit for p, zero in zip(*pair, strict=True)]
+                for pair in zip(self._parameters, zeros, strict=True)
+            ]
+            eta = difference(force, gradient)
+            figures |= {"force": power_sums(force, 2), "force_max": largest(force)}
+            figures |= {f"eta_{power}": power_sums(eta, power) for power in (1, 2, 3, 4)}
+        return figures
+
+    def _record_projections(self) -> Tensor | None:
+        """The window's projections [W, L, p] when it is full."""
+        projections = self._reader.projections()
+        self._series.append(projections if self._scale is None else projections / self._scale)
+        if len(self._series) < self._window:
+            return None
+        series = torch.stack(self._series)
+        self._series.clear()
+        return series
+
+    def _hand_over(self, current: Step, raw: dict[str, Tensor] | None, window: Tensor | None) -> None:
+        now = time.time()
+        if window is not None:
+            variance = noise_variance(window)
+            raw = raw if raw is not None else {}
+            scale = 1.0 if self._scale is None else self._scale.double() ** 2
+            raw["over_time"] = variance.mean(-1) * scale
+            # At least the spread of a variance from W samples, and what the few projections differ by.
+            spread = variance.var(-1) / PROJECTIONS + 2 * variance.mean(-1).square() / self._window
+            raw["over_time_se"] = spread.sqrt() * scale
+            self._log.autocorrelation(self._step, window_autocorrelation(window, self._lags))
+        stacked = None
+        if raw is not None:
+            stacked = torch.stack([raw.get(name, self._blank).float() for name in RAW])
+        self._log.add(
+            Settled(
+                step=self._step,
+                time=now,
+                samples=self._recorder.step_samples,
+                learning_rate=self._mobility.learning_rate,
+                rates=self._mobility.rates() if stacked is not None else None,
+                scale=self._scale,
+                loss=current.loss,
+                accuracy=current.accuracy,
+                raw=stacked,
+            ),
+            estimators=self._recorder.estimators,
+            obstacles=self._recorder.obstacles,
+            interval=self.interval,
+            note=self._mobility.note(),
+        )

@@ -1,0 +1,266 @@
+"""Hooks that read a training step: per-sample norms from the backward pass, figures of the gradient as it accumulates.
+
+Nothing the hooks compute enters the training: they return None, draw random numbers from generators of their own and
+keep their results on the device.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.utils.hooks import RemovableHandle
+
+from thermotui.probe.forms import Form, squared_norms
+from thermotui.probe.layers import ModelLayer, Site
+from thermotui.probe.per_sample import UnreadableError, first_tensor, sampled_squared_norms
+from thermotui.probe.rules import as_float
+
+logger = logging.getLogger("thermotui")
+
+EXACT = "within the batch, exact norms"
+SKETCHED = "within the batch, random sketch"
+SAMPLED = "within the batch, some samples one by one"
+
+
+@dataclass
+class NoiseSums:
+    """Sums over the samples of one step for one layer; G_n is sample n's part of the gradient, g = Σ_n G_n."""
+
+    squares: Tensor
+    """Σ_n ‖G_n‖²."""
+    variance: Tensor
+    """Variance of that sum as an estimate: the samples' spread and the sketch's."""
+    contributing: Tensor
+    """Samples with a gradient other than zero."""
+
+
+@dataclass
+class _Track:
+    """What is known of one layer while a step runs."""
+
+    layer: ModelLayer
+    obstacle: str | None
+    estimator: str = ""
+    calls: list[tuple[Site, tuple[tuple[Any, ...], dict[str, Any]], Tensor]] = field(default_factory=list)
+    waiting: set[int] = field(default_factory=set)
+    noise: NoiseSums | None = None
+
+
+class StepRecorder:
+    """Attaches to a model and reads the steps during which `measuring` is set."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: tuple[ModelLayer, ...],
+        *,
+        sketch: int,
+        per_sample: int,
+        seed: int,
+        on_gradient: Callable[[int, Parameter], None],
+    ) -> None:
+        """Attach the hooks.
+
+        on_gradient(layer, parameter) is called whenever a parameter's `.grad` has got a backward pass's gradient,
+        unclipped and with the loss scale that it has.
+        """
+        self.measuring = False
+        self.samples = 0
+        """Samples of the present micro-batch."""
+        self.step_samples = 0
+        """Samples of the step so far."""
+        self._tracks = [_Track(layer, layer.obstacle) for layer in layers]
+        self._on_gradient = on_gradient
+        self._sketch = sketch
+        self._per_sample = per_sample
+        device = layers[0].parameters[0].device
+        self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._choice = torch.Generator().manual_seed(seed)
+        self._reading = False
+        self._handles: list[RemovableHandle] = []
+        self._attach(model)
+
+    @property
+    def estimators(self) -> tuple[str, ...]:
+        """How each layer's noise was measured in the steps so far; empty where it was not."""
+        return tuple("" if track.obstacle else track.estimator for track in self._tracks)
+
+    @property
+    def obstacles(self) -> dict[str, str]:
+        """Layer name → why its noise is not measured within the batch."""
+        return {t.layer.name: t.obstacle or "no gradient reached it" for t in self._tracks if not self._served(t)}
+
+    def begin_step(self, *, measuring: bool) -> None:
+        """Forget the last step."""
+        self.measuring = measuring
+        self.step_samples = 0
+        for track in self._tracks:
+            track.calls.clear()
+            track.waiting = {id(parameter) for parameter in track.layer.parameters}
+            track.noise = None
+
+    def take_noise(self) -> list[NoiseSums | None]:
+        """The step's sums by layer, None where nothing was measured; the hooks rest until the next step."""
+        self.measuring = False
+        noise = [track.noise for track in self._tracks]
+        for track in self._tracks:
+            track.calls.clear()
+        return noise
+
+    def detach(self) -> None:
+        """Take all hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @staticmethod
+    def _served(track: _Track) -> bool:
+        return bool(track.estimator) and not track.obstacle
+
+    def _attach(self, model: nn.Module) -> None:
+        for index, track in enumerate(self._tracks):
+            for parameter in track.layer.parameters:
+                hook = partial(self._accumulated, index)
+                register: Callable[..., RemovableHandle] = parameter.register_post_accumulate_grad_hook
+                self._handles.append(register(hook))
+        self._handles.append(model.register_forward_pre_hook(self._count_samples, with_kwargs=True))
+        for track in self._tracks:
+            # A hook inside a compiled module would be compiled with it.
+            for site in track.layer.sites if not track.obstacle else ():
+                called = partial(self._called, track, site)
+                self._handles.append(site.module.register_forward_hook(called, with_kwargs=True))
+
+    def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._reading or not torch.is_grad_enabled():
+            return
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim() > 0]
+        self.samples = tensors[0].shape[0] if tensors else 0
+        self.step_samples += self.samples
+
+    def _called(
+        self,
+        track: _Track,
+        site: Site,
+        module: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
+    ) -> None:
+        if not self.measuring or self._reading or track.obstacle or not torch.is_grad_enabled():
+            return
+        try:
+            tensor = first_tensor(output)
+        except UnreadableError as error:
+            self._give_up(track, str(error))
+            return
+        if tensor.requires_grad:
+            register: Callable[..., RemovableHandle] = tensor.register_hook
+            register(partial(self._received, track, site, (args, kwargs)))
+
+    def _received(
+        self, track: _Track, site: Site, arguments: tuple[tuple[Any, ...], dict[str, Any]], deltas: Tensor
+    ) -> None:
+        if self.measuring and not self._reading:
+            track.calls.append((site, arguments, deltas))
+
+    def _accumulated(self, index: int, parameter: Parameter) -> None:
+        self._on_gradient(index, parameter)
+        track = self._tracks[index]
+        if not self.measuring or track.obstacle:
+            return
+        track.waiting.discard(id(parameter))
+        if track.waiting:
+            return
+        track.waiting = {id(p) for p in track.layer.parameters}
+        calls, track.calls = track.calls, []
+        self._reading = True
+        try:
+            with torch.no_grad():
+                self._add(track, self._noise(track, calls))
+        except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on
+            self._give_up(track, str(error).split("\n")[0] or type(error).__name__)
+        finally:
+            self._reading = False
+
+    def _noise(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> NoiseSums:
+        if not calls:
+            raise UnreadableError("its parameters are used without calling the module")
+        if self.samples == 0:
+            raise UnreadableError("the model's input has no tensor to count samples by")
+        if any(site.rule is None for site, _, _ in calls):
+            return self._sampled(track, calls)
+        forms: dict[int, list[Form]] = {}
+        for site, (args, kwargs), deltas in calls:
+            inputs = args[0] if args else next(iter(kwargs.values()))
+            inputs, deltas = _samples_first(self.samples, inputs.detach(), deltas)
+            if site.rule is None:
+                raise UnreadableError("its module has no rule")
+            for name, form in site.rule(site.module, inputs, deltas).items():
+                parameter = site.parameters.get(name)
+                if parameter is not None:
+                    forms.setdefault(id(parameter), []).append(form)
+        values = torch.zeros(self.samples, device=calls[0][2].device)
+        sketch_variance = torch.zeros((), device=values.device)
+        sketched = False
+        for uses in forms.values():
+            norms = squared_norms(uses, sketch=self._sketch, generator=self._generator)
+            values = values + norms.values
+            if norms.columns is not None:
+                sketched = True
+                sketch_variance = sketch_variance + norms.columns.var() / self._sketch
+        track.estimator = f"{SKETCHED} of {self._sketch}" if sketched else EXACT
+        total = values.sum()
+        spread = self.samples * values.var() if self.samples > 1 else torch.full_like(total, torch.nan)
+        return NoiseSums(total, spread + sketch_variance, (values > 0).sum())
+
+    def _sampled(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> NoiseSums:
+        if len(calls) > 1:
+            raise UnreadableError("a module without a rule is called more than once in a step")
+        site, arguments, deltas = calls[0]
+        if deltas.shape[0] != self.samples:
+            raise UnreadableError("its output does not have the samples first")
+        count = min(self._per_sample, self.samples)
+        chosen = torch.randperm(self.samples, generator=self._choice)[:count].tolist()
+        values = sampled_squared_norms(site.module, site.parameters, arguments, deltas, chosen)
+        track.estimator = f"{SAMPLED} ({count})"
+        weight = self.samples / count
+        spread = weight**2 * count * values.var() if count > 1 else torch.full_like(values[0], torch.nan)
+        return NoiseSums(values.sum() * weight, spread, (values > 0).sum() * weight)
+
+    @staticmethod
+    def _add(track: _Track, noise: NoiseSums) -> None:
+        before = track.noise
+        if before is not None:
+            noise = NoiseSums(
+                before.squares + noise.squares,
+                before.variance + noise.variance,
+                before.contributing + noise.contributing,
+            )
+        track.noise = noise
+
+    def _give_up(self, track: _Track, reason: str) -> None:
+        track.obstacle = reason
+        track.noise = None
+        track.calls.clear()
+        logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)
+
+
+def _samples_first(samples: int, inputs: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and output gradient as [n, …], at least float32; UnreadableError where the samples cannot be told apart."""
+    if inputs.is_floating_point():
+        inputs = as_float(inputs)
+    deltas = as_float(deltas)
+    rows = inputs.shape[0]
+    if rows != samples:
+        # Sequences flattened to rows before a linear layer or norm: n·t rows, those of a sample together.
+        if rows % samples or inputs.dim() != 2 or not inputs.is_floating_point() or deltas.shape[0] != rows:
+            raise UnreadableError("its input does not have the samples first")
+        inputs, deltas = (tensor.reshape(samples, -1, tensor.shape[1]) for tensor in (inputs, deltas))
+    return inputs, deltas
