@@ -13,7 +13,7 @@ from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import State
 from thermotui.runlog.writer import RunLogWriter
-from trainers.checkpoint import load_checkpoint, save_checkpoint
+from trainers.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from trainers.config import TrainConfig, from_flat
 from trainers.header import make_header
 from trainers.recorder import rows_from
@@ -80,7 +80,11 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
             f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
         )
     training = Training(header.family, config, options)
-    training.load_state_dict(checkpoint)
+    try:
+        training.load_state_dict(checkpoint)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        # torch says RuntimeError of tensors that do not fit; the rest is what a state of another form leads to.
+        raise InputError(f"{checkpoint_path(log)}: was saved by another version of thermotui ({error!r}).") from error
     with RunLogWriter.resume(log, training.step) as writer:
         return _run(training, writer, report)
 
