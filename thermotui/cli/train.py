@@ -34,7 +34,7 @@ WITH_RESUME = ("resume", "watch", "steps")
 
 def _parameters(entry: Family) -> list[inspect.Parameter]:
     """Parameters of a family's command, for typer: its own options, the common ones, and those of the command."""
-    result = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    result = [inspect.Parameter("command_line", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     for panel, options in (("Options of this family", entry.options), ("Common options", TrainConfig)):
         hints = typing.get_type_hints(options)
         for field in dataclasses.fields(options):
@@ -53,9 +53,9 @@ def _option(name: str, kind: Any, default: Any, help: str, panel: str) -> inspec
 
 
 def _command(name: str, entry: Family) -> Callable[..., None]:
-    def command(context: typer.Context, **values: Any) -> None:
+    def command(command_line: typer.Context, **values: Any) -> None:
         log, resume, watch = (values.pop(option) for option in RUN_OPTIONS)
-        given = [n for n in (*values, *RUN_OPTIONS) if _is_given(context, n)]
+        given = [n for n in (*values, *RUN_OPTIONS) if _is_given(command_line, n)]
         if resume is not None:
             refused = [spelled(option) for option in given if option not in WITH_RESUME]
             if refused:
@@ -90,8 +90,8 @@ def default_log(family: str, config: TrainConfig) -> Path:
     return Path("runs") / f"{family}-{size}-{stamp}.h5"
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
+def _is_given(command_line: typer.Context, name: str) -> bool:
+    source = command_line.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
