@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from thermotui.analysis.balance import BalanceSheet, balance_between, balance_sheet
 from thermotui.analysis.run_state import RunSummary
+from thermotui.analysis.smoothing import smoothed
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
 from thermotui.runlog.schema import Header
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from thermotui.runlog.overview import Overview
     from thermotui.runlog.reader import RunLogReader
 
+SMOOTHED = ("steps", "reservoir")
+"""Streams of noisy values. Running totals have no noise to smooth: an exponential mean would only lag behind them."""
 MAXIMUM_ROWS = 4096
 """Rows that one question may ask of the log browser: what a screen can scroll through in one answer."""
 
@@ -39,13 +42,15 @@ class Query:
 
     runs: paths, the selected run first. fields: per stream, the columns drawn as curves. steps: the range of optimizer
     steps [first, last] on the x axis, None for the whole run. columns: the number of buckets worth having, that is
-    twice the dots across a chart. at: the step under the cursor, None without one.
+    twice the dots across a chart. smoothing: half-life in rows of the exponential mean that replaces the means, 0 for
+    none. at: the step under the cursor, None without one.
     """
 
     runs: tuple[str, ...] = ()
     fields: tuple[tuple[str, tuple[str, ...]], ...] = ()
     steps: tuple[int, int] | None = None
     columns: int = 512
+    smoothing: int = 0
     at: int | None = None
     autocorrelation: bool = False
     balance: bool = False
@@ -67,7 +72,8 @@ class Autocorrelation:
 class RunSnapshot:
     """One run as the query asked for it.
 
-    curves: an overview per stream. rows_at: per stream, the last row at or before the cursor, one row each.
+    curves: an overview per stream, its means smoothed over a half-life of `smoothing` rows where that is not 0.
+    rows_at: per stream, the last row at or before the cursor, one row each.
     interval_balances: the balance of each valid reservoir interval of the run as a whole.
     rows: the log browser's rows from `rows_start`; lengths: rows in each stream.
     """
@@ -77,6 +83,7 @@ class RunSnapshot:
     summary: RunSummary
     lengths: dict[str, int]
     curves: dict[str, Overview] = field(default_factory=dict)
+    smoothing: int = 0
     alerts: tuple[Alert, ...] = ()
     valid_intervals: tuple[Interval, ...] = ()
     alerts_recorded: bool = True
@@ -86,6 +93,10 @@ class RunSnapshot:
     interval_balances: tuple[tuple[Interval, BalanceSheet], ...] = ()
     rows: NDArray[np.void] | None = None
     rows_start: int = 0
+
+    def smooths(self, stream: str) -> bool:
+        """Whether the means of that stream's curves are smoothed, so that errors and exactness are not theirs."""
+        return self.smoothing > 0 and stream in SMOOTHED
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +118,15 @@ def take_snapshot(
         start, stop = _rows_around(log, lengths[stream], stream, first, last)
         if stop > start:
             curves[stream] = log.overview(stream, names, start, stop, query.columns)
+            if query.smoothing and stream in SMOOTHED:
+                curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
     return RunSnapshot(
         path=summary.path,
         header=log.header,
         summary=summary,
         lengths=dict(lengths),
         curves=curves,
+        smoothing=query.smoothing,
         alerts=follower.alerts,
         valid_intervals=follower.valid_intervals(summary.step),
         alerts_recorded=follower.recorded,

@@ -13,7 +13,7 @@ Group = Literal["Views", "Runs", "Charts", "Panels", "Alerts", "Take away", "Scr
 
 @dataclass(frozen=True)
 class Action:
-    """Something that a key does. `name` is the method `action_<name>` of the app, and the word in the key file."""
+    """Something that a key does. `name` is the method `action_<name>` of the main screen, and the key file's word."""
 
     name: str
     keys: tuple[str, ...]
@@ -21,6 +21,11 @@ class Action:
     group: Group
     call: str = ""
     """The action string where one method serves several actions; the name where empty."""
+
+    @property
+    def action(self) -> str:
+        """The action string."""
+        return self.call or self.name
 
 
 VIEWS = ("overview", "dashboard", "layers", "balance", "alerts", "compare", "log")
@@ -30,8 +35,8 @@ ACTIONS: tuple[Action, ...] = (
         Action(f"view_{view}", (str(number),), f"Show the {view} view", "Views", f"view('{view}')")
         for number, view in enumerate(VIEWS, start=1)
     ),
-    Action("next_run", ("j",), "Next run", "Runs"),
-    Action("previous_run", ("k",), "Previous run", "Runs"),
+    Action("next_run", ("j", "down"), "Next run", "Runs", "move_run(1)"),
+    Action("previous_run", ("k", "up"), "Previous run", "Runs", "move_run(-1)"),
     Action("toggle_runs", ("r",), "Show or hide the list of runs", "Runs"),
     Action("filter_runs", ("slash",), "Filter runs by text or configuration", "Runs"),
     Action("sort_runs", ("o",), "Order runs by state, name, age, loss or alerts", "Runs"),
@@ -45,12 +50,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("cursor_left", ("comma",), "Move the cursor to earlier steps", "Charts", "cursor(-1)"),
     Action("cursor_right", ("full_stop",), "Move the cursor to later steps", "Charts", "cursor(1)"),
     Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
-    Action("scale", ("y",), "Linear, logarithmic or symmetric logarithmic", "Charts"),
+    Action("scale", ("L",), "Linear, logarithmic or symmetric logarithmic", "Charts"),
     Action("smooth", ("w",), "Smoothing: none, light or strong", "Charts"),
     Action("align", ("x",), "Align runs by step or by time", "Charts"),
     Action("pause", ("space",), "Pause, or follow the run", "Charts"),
-    Action("next_panel", ("tab",), "Next panel", "Panels"),
-    Action("previous_panel", ("shift+tab",), "Previous panel", "Panels"),
+    Action("next_panel", ("tab",), "Next panel", "Panels", "app.focus_next"),
+    Action("previous_panel", ("shift+tab",), "Previous panel", "Panels", "app.focus_previous"),
     Action("full_screen", ("f",), "Panel on the full screen and back", "Panels"),
     Action("choose_panels", ("p",), "Choose which panels are shown", "Panels"),
     Action("field", ("v",), "Next quantity of the layers view", "Panels"),
@@ -59,7 +64,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("acknowledge", ("a",), "Acknowledge the alert", "Alerts"),
     Action("filter_alerts", ("e",), "Filter alerts: all, open, critical, one layer", "Alerts"),
     Action("save", ("s",), "Save the view as SVG, text and JSON", "Take away"),
-    Action("copy", ("Y",), "Copy the value under the cursor", "Take away"),
+    Action("copy", ("y",), "Copy the values under the cursor", "Take away"),
     Action("theme", ("t",), "Next theme", "Screen"),
     Action("glyphs", ("g",), "Braille, blocks or ASCII", "Screen"),
     Action("commands", ("colon",), "Command palette", "Screen"),
@@ -69,3 +74,19 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 BY_NAME = {action.name: action for action in ACTIONS}
+
+SYMBOLS = {
+    "slash": "/",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "colon": ":",
+    "question_mark": "?",
+}
+
+
+def key_text(keys: tuple[str, ...]) -> str:
+    """The keys as a person reads them: `+ =`."""
+    return " ".join(SYMBOLS.get(key, key) for key in keys)

@@ -10,7 +10,6 @@ from thermotui.analysis.panels import Line, Panel
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
-from thermotui.runlog.overview import Overview
 from thermotui.runlog.schema import STREAMS, Header
 from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
 
@@ -21,13 +20,15 @@ NARROW = 50
 
 
 def series_of(
-    overview: Overview, line: Line, colour_role: str, header: Header, name: str = "", x: Floats | None = None
+    snapshot: RunSnapshot, stream: str, line: Line, colour_role: str, name: str = "", x: Floats | None = None
 ) -> SeriesData:
-    """One curve with its error band; `x` replaces the steps, for instance by times."""
+    """One curve with its error band; `x` replaces the steps, for instance by times. A smoothed curve has no error."""
+    overview = snapshot.curves[stream]
+    smoothed = snapshot.smooths(stream)
     mean = np.asarray(overview.mean[line.field], dtype=np.float64)
-    exact = header.figures.get(line.field) == "exact"
+    exact = snapshot.header.figures.get(line.field) == "exact" and not smoothed
     band: tuple[Floats | None, Floats | None] = (None, None)
-    if line.error and not exact:
+    if line.error and not exact and not smoothed:
         error = np.asarray(overview.mean[line.error], dtype=np.float64)
         if np.isfinite(error).any():
             band = mean - error, mean + error
@@ -48,10 +49,10 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, width: int) -> ChartData:
     """What the panel's chart draws of one run in so many cells; where it is narrow, the curves' names need the room."""
     narrow = width < NARROW
     overview = snapshot.curves.get(panel.stream)
-    series = ()
+    series: tuple[SeriesData, ...] = ()
     if overview is not None:
         series = tuple(
-            series_of(overview, line, f"series_{index + 1}", snapshot.header)
+            series_of(snapshot, panel.stream, line, f"series_{index + 1}")
             for index, line in enumerate(panel.lines)
             if np.isfinite(overview.mean[line.field]).any()
         )
@@ -63,8 +64,13 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, width: int) -> ChartData:
         shades=shades_of(snapshot.valid_intervals),
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
-        notes=() if narrow else notes_of(panel, snapshot.header),
+        notes=_notes(panel, snapshot, narrow=narrow),
     )
+
+
+def _notes(panel: Panel, snapshot: RunSnapshot, *, narrow: bool) -> tuple[str, ...]:
+    smoothed = ("smoothed",) if snapshot.smooths(panel.stream) else ()
+    return smoothed if narrow else notes_of(panel, snapshot.header) + smoothed
 
 
 def notes_of(panel: Panel, header: Header) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,8 @@ from thermotui.errors import InputError
 PATIENCE = DEADLINE + 2.0
 """Seconds without a frame after which the process is killed; where the kernel has an alarm, that comes first."""
 RESTART_PAUSE = 0.5
-
-log = logging.getLogger(__name__)
+MAXIMUM_DEATHS = 3
+"""Deaths in a row, not while reading any file, after which there is no use in another start."""
 
 
 class ReadingProcess:
@@ -35,6 +34,8 @@ class ReadingProcess:
         self._patience = patience
         self._avoided: dict[str, str] = {}
         self._reading = ""
+        self._deaths = 0
+        self._closed = False
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
         self._child = self._start()
 
@@ -63,6 +64,7 @@ class ReadingProcess:
                 finally:
                     watchdog.cancel()
                 if isinstance(message, Tick):
+                    self._deaths = 0
                     return message
                 if isinstance(message, InputError):
                     raise message
@@ -75,18 +77,23 @@ class ReadingProcess:
         """Put the file that was being read aside, with what is known about the death."""
         self._child.kill()
         status = self._child.wait()
+        if self._closed:
+            return
         self._errors.seek(0)
         last_words = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        log.error("the reading process ended with status %d while reading %r: %s", status, self._reading, last_words)
+        self._deaths += 1
+        words = f" ({last_words[-1]})" if last_words else ""
+        if not self._reading and self._deaths >= MAXIMUM_DEATHS:
+            raise InputError(f"the process that reads the logs ends with status {status} again and again{words}")
         if self._reading:
             reason = "reading it took too long" if status in (-9, -14) else f"reading it ended with status {status}"
-            words = f" ({last_words[-1]})" if last_words else ""
             self._avoided[self._reading] = f"{self._reading}: {reason}{words}; see `thermotui repair`"
         self._errors.seek(0)
         self._errors.truncate()
 
     def close(self) -> None:
         """End the child."""
+        self._closed = True
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._errors):
@@ -123,7 +130,7 @@ class Poller(threading.Thread):
         self._process, self._interval, self._deliver, self._fail = process, interval, deliver, fail
         self._query = Query()
         self._changed = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
 
     @property
     def query(self) -> Query:
@@ -138,13 +145,13 @@ class Poller(threading.Thread):
 
     def stop(self) -> None:
         """End the thread after the present tick; close the process to end it at once."""
-        self._ended = True
+        self._ended.set()
         self._changed.set()
 
     def run(self) -> None:
         """Poll until `stop`."""
         shown: tuple[object, ...] | None = None
-        while not self._ended:
+        while True:
             self._changed.clear()
             try:
                 tick = self._process.ask(self._query)
@@ -152,11 +159,11 @@ class Poller(threading.Thread):
                 self._fail(str(error))
                 return
             except (OSError, ValueError):
-                # The process and its pipes were closed under us: the screen is gone.
-                if self._ended:
+                if self._ended.is_set():
+                    # The process and its pipes were closed under us: the screen is gone.
                     return
                 raise
-            if self._ended:
+            if self._ended.is_set():
                 return
             if tick is None:
                 self._changed.wait(RESTART_PAUSE)

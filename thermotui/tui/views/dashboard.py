@@ -68,8 +68,6 @@ class Dashboard(View):
     }
     """
 
-    hidden: reactive[frozenset[str]] = reactive(frozenset(), init=False)
-    """Panels that the user switched off."""
     full: reactive[str] = reactive("", init=False)
     """The panel that has the whole stage; empty for all."""
 
@@ -98,10 +96,6 @@ class Dashboard(View):
         """Another size holds another number of panels."""
         self._arrange()
 
-    def watch_hidden(self) -> None:
-        """Arrange anew."""
-        self._arrange()
-
     def watch_full(self) -> None:
         """Arrange anew."""
         self._arrange()
@@ -115,11 +109,6 @@ class Dashboard(View):
         names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
         self.full = names[0] if names else self._shown[0]
 
-    def hide_panels(self, hidden: frozenset[str] | None) -> None:
-        """Show all panels but these, as many as fit; None changes nothing."""
-        if hidden is not None:
-            self.hidden = hidden
-
     def panels(self) -> Iterable[Widget]:
         """The panels shown, in order."""
         return [self.query_one(f"#panel-{name}") for name in self._shown]
@@ -131,7 +120,7 @@ class Dashboard(View):
 
     def _arrange(self) -> None:
         columns, rows = grid_shape(self.size.width, self.size.height)
-        wanted = [name for name in ORDER if name not in self.hidden and name not in self._absent]
+        wanted = [name for name in ORDER if name not in self.look.hidden_panels and name not in self._absent]
         shown = (self.full,) if self.full else tuple(wanted[: columns * rows])
         columns = min(columns, len(shown)) or 1
         grid = self.query_one(Grid)
@@ -161,8 +150,10 @@ class Dashboard(View):
                 self._arrange()
         self._update(self._shown)
 
-    def watch_look(self, look: Look) -> None:
+    def watch_look(self, old: Look, look: Look) -> None:
         """Draw in another way."""
+        if old.hidden_panels != look.hidden_panels:
+            self._arrange()
         for chart in self.query(Chart):
             chart.mode = look.mode
             chart.scale = look.scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from textual.message import Message
 from textual.reactive import reactive
@@ -19,11 +19,17 @@ Align = Literal["step", "time"]
 
 @dataclass(frozen=True)
 class Look:
-    """How all charts are drawn: shared by all views."""
+    """How the user wants to see things: shared by all views.
+
+    smoothing: half-life in rows, 0 for none. acknowledged: "path<tab>alert key" of each acknowledged alert.
+    """
 
     scale: Scale = "linear"
     mode: Mode = "braille"
     align: Align = "step"
+    smoothing: int = 0
+    hidden_panels: frozenset[str] = frozenset()
+    acknowledged: frozenset[str] = frozenset()
 
 
 class View(Widget):
@@ -31,10 +37,15 @@ class View(Widget):
 
     DEFAULT_CSS = "View { width: 1fr; height: 1fr; }"
 
+    several: ClassVar[bool] = False
+    """Whether the view shows the marked runs beside the selected one."""
+
     snapshots: reactive[tuple[RunSnapshot, ...]] = reactive((), repaint=False)
     """The runs shown, the selected one first."""
     summaries: reactive[tuple[RunSummary, ...]] = reactive((), repaint=False)
     """The runs in the list, in its order."""
+    selected: reactive[str] = reactive("", repaint=False)
+    """The path of the selected run."""
     look: reactive[Look] = reactive(Look(), repaint=False)
 
     class Asks(Message):

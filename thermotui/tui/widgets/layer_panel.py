@@ -32,7 +32,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
         name = served[0] if served else names[0]
         mean = overview.mean[name][:, index].astype(np.float64)
         low = high = None
-        if f"{name}_se" in overview.mean:
+        if f"{name}_se" in overview.mean and not snapshot.smooths("reservoir"):
             error = overview.mean[f"{name}_se"][:, index].astype(np.float64)
             low, high = mean - error, mean + error
         series.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -35,6 +35,8 @@ class Line(Widget):
         for part in self.parts:
             longer = f"{text}  {printable(part)}" if text else printable(part)
             if cell_len(longer) > room:
+                # The first part says what it is about: rather cut than left out.
+                text = text or set_cell_size(longer, max(0, room - 1)) + "…"
                 break
             text = longer
         gap = width - cell_len(text) - cell_len(right)

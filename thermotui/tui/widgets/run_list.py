@@ -67,29 +67,30 @@ def short_count(count: int) -> str:
     return str(count)
 
 
+def _blank(count: int) -> tuple[Cell, ...]:
+    return (Cell(""),) * count
+
+
 class RunList(Table, can_focus=False):
     """The list of runs, narrow. `summaries` are shown in the order given."""
 
-    DEFAULT_CSS = "RunList { width: 26; border-right: vkey $panel; }"
+    DEFAULT_CSS = "RunList { height: 1fr; border-right: vkey $panel; }"
 
     def __init__(self, id: str | None = None) -> None:
         columns = (Column("", 1), Column("run"), Column("", 5, "right"), Column("", 4, "right"))
         super().__init__(columns, empty="no runs", id=id)
 
-    def show(self, summaries: tuple[RunSummary, ...], marked: frozenset[str], ascii_only: bool) -> None:
-        """Show these runs, in this order."""
-        self.rows = tuple(
-            Row(
-                summary.path,
-                (
-                    state_cell(summary, ascii_only),
-                    Cell(("+" if summary.path in marked else "") + summary.name),
-                    self._how_far(summary),
-                    alert_cell(summary, ascii_only),
-                ),
-            )
-            for summary in summaries
-        )
+    def show_runs(self, arranged: tuple[tuple[str, RunSummary], ...], marked: frozenset[str], ascii_only: bool) -> None:
+        """Show these runs in this order, each group below its heading."""
+        rows, before = [], ""
+        for heading, summary in arranged:
+            if heading != before:
+                rows.append(Row(f"group {heading}", (*_blank(1), Cell(heading, "accent"), *_blank(2)), heading=True))
+                before = heading
+            name = Cell(("+" if summary.path in marked else "") + summary.name)
+            cells = (state_cell(summary, ascii_only), name, self._how_far(summary), alert_cell(summary, ascii_only))
+            rows.append(Row(summary.path, cells))
+        self.rows = tuple(rows)
 
     @staticmethod
     def _how_far(summary: RunSummary) -> Cell:

@@ -43,6 +43,8 @@ class Row:
 
     key: str
     cells: tuple[Cell, ...]
+    heading: bool = False
+    """Whether it only names the rows below; the cursor passes it by."""
 
 
 class Table(ScrollView, can_focus=True):
@@ -105,24 +107,30 @@ class Table(ScrollView, can_focus=True):
         """The columns."""
         return self._columns
 
-    @columns.setter
-    def columns(self, columns: tuple[Column, ...]) -> None:
+    def show(self, columns: tuple[Column, ...], rows: tuple[Row, ...]) -> None:
+        """Show rows in these columns; all is painted anew only where the columns are others."""
         if columns != self._columns:
             self._columns = columns
-            self.refresh()
+            self.set_reactive(Table.rows, ())
+        self.rows = rows
 
     @property
     def cursor_index(self) -> int:
         """The index of the row under the cursor; −1 where there is none."""
         return next((index for index, row in enumerate(self.rows) if row.key == self.cursor), -1)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As high as its rows, where the height is automatic."""
+        return max(1, len(self.rows)) + self._header
+
     def watch_rows(self, old: tuple[Row, ...], new: tuple[Row, ...]) -> None:
         """Repaint the lines that changed, and no other."""
         self.virtual_size = Size(self.size.width, len(new) + self._header)
-        if not any(row.key == self.cursor for row in new):
-            self.cursor = new[0].key if new else ""
-        if not new or not old:
-            self.refresh()
+        choices = [row.key for row in new if not row.heading]
+        if self.cursor not in choices:
+            self.cursor = choices[0] if choices else ""
+        if not new or not old or (len(new) != len(old) and self.styles.height and self.styles.height.is_auto):
+            self.refresh(layout=True)
             return
         for index in range(max(len(old), len(new))):
             before, after = (rows[index] if index < len(rows) else None for rows in (old, new))
@@ -136,7 +144,7 @@ class Table(ScrollView, can_focus=True):
                 self._refresh_row(index)
         index = self.cursor_index
         if index >= 0:
-            self._scroll_to(index)
+            self._reveal(index)
         self.post_message(self.Moved(self, new))
 
     def _refresh_row(self, index: int) -> None:
@@ -144,7 +152,7 @@ class Table(ScrollView, can_focus=True):
         if self._header <= y < self.size.height:
             self.refresh(Region(0, y, self.size.width, 1))
 
-    def _scroll_to(self, index: int) -> None:
+    def _reveal(self, index: int) -> None:
         visible = max(1, self.size.height - self._header)
         top = self.scroll_offset.y
         if index < top:
@@ -159,9 +167,10 @@ class Table(ScrollView, can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Move the cursor by so many rows."""
-        if self.rows:
-            index = min(max(self.cursor_index + by, 0), len(self.rows) - 1)
-            self.cursor = self.rows[index].key
+        choices = [row.key for row in self.rows if not row.heading]
+        if choices:
+            index = choices.index(self.cursor) if self.cursor in choices else 0
+            self.cursor = choices[min(max(index + by, 0), len(choices) - 1)]
 
     def action_page(self, by: int) -> None:
         """Move the cursor by a page."""
@@ -169,8 +178,9 @@ class Table(ScrollView, can_focus=True):
 
     def action_edge(self, index: int) -> None:
         """Move the cursor to the first (0) or last (−1) row."""
-        if self.rows:
-            self.cursor = self.rows[index].key
+        choices = [row.key for row in self.rows if not row.heading]
+        if choices:
+            self.cursor = choices[index]
 
     def action_choose(self) -> None:
         """Say that the row under the cursor was chosen."""
@@ -180,7 +190,7 @@ class Table(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the row; choose it where the cursor is there already."""
         index = event.y - self._header + self.scroll_offset.y
-        if event.y < self._header or not 0 <= index < len(self.rows):
+        if event.y < self._header or not 0 <= index < len(self.rows) or self.rows[index].heading:
             return
         if self.rows[index].key == self.cursor:
             self.action_choose()

@@ -1,0 +1,299 @@
+"""The main screen: the runs at the left, one view beside them, and what the keys do to both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Input
+
+from thermotui.analysis.run_filter import GROUPINGS, ORDERS, Grouping, Order, arrange
+from thermotui.analysis.run_state import RunSummary
+from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
+from thermotui.tui.actions import ACTIONS
+from thermotui.tui.chart_screen import ChartScreen
+from thermotui.tui.session import Session
+from thermotui.tui.stage import Stage
+from thermotui.tui.views.dashboard import Dashboard
+from thermotui.tui.views.view import Look
+from thermotui.tui.widgets.lines import HeaderLine, Line
+from thermotui.tui.widgets.run_list import RunList
+from thermotui.tui.widgets.table import Table
+
+MINIMUM_SIZE = (40, 10)
+MAXIMUM_MARKED = 8
+
+
+class MainScreen(ChartScreen):
+    """Runs, a view, and two lines that say what is looked at and how."""
+
+    AUTO_FOCUS = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(",".join(action.keys), action.action, action.title, id=action.name, show=False)
+        for action in ACTIONS
+        if action.group != "Screen"
+    ]
+    DEFAULT_CSS = """
+    MainScreen {
+        layout: vertical;
+        & > #body { height: 1fr; }
+        & #side { width: 26; height: 1fr; display: block; }
+        & #filter { height: 1; border: none; padding: 0; display: none; }
+        & > #status { color: $text-muted; }
+        & > #grow { display: none; }
+        &.-narrow #side { width: 19; }
+        &.-without-runs #side, &.-overview #side { display: none; }
+        &.-overview.-filtering #side { display: block; }
+        &.-filtering #filter { display: block; }
+        &.-small > #body, &.-small > #header, &.-small > #status { display: none; }
+        &.-small > #grow { display: block; height: 1fr; }
+    }
+    """
+
+    selected: reactive[str] = reactive("", init=False)
+    """The path of the selected run."""
+    paused: reactive[bool] = reactive(False, init=False)
+    order: reactive[Order] = reactive("state", init=False)
+    grouping: reactive[Grouping] = reactive("none", init=False)
+    words: reactive[str] = reactive("", init=False)
+    """The filter of the runs."""
+    marked: reactive[tuple[str, ...]] = reactive((), init=False)
+    """Runs marked for the compare view, in the order of marking."""
+
+    class Asks(Message):
+        """Another question for the log."""
+
+        def __init__(self, query: Query) -> None:
+            super().__init__()
+            self.query = query
+
+    def __init__(self, view: str, look: Look, save_to: Path) -> None:
+        super().__init__(save_to)
+        self.runs: tuple[RunSummary, ...] = ()
+        self.snapshots: dict[str, RunSnapshot] = {}
+        self._first_view = view
+        self.set_reactive(MainScreen.look, look)
+
+    def compose(self) -> ComposeResult:
+        """Header, runs, the view, status."""
+        yield HeaderLine(id="header")
+        with Horizontal(id="body"):
+            with Vertical(id="side"):
+                yield RunList(id="runs")
+                yield Input(placeholder="words, name=value", id="filter", compact=True)
+            yield Stage(self.steps, self._first_view, id="stage")
+        yield Line(id="status")
+        yield Line(id="grow")
+
+    def on_mount(self) -> None:
+        """Every change of what the charts show is a new question."""
+        self.steps.subscribe(self._steps_changed)
+        self.stage.look = self.look
+        self.set_class(self.stage.name_shown == "overview", "-overview")
+
+    def ask(self) -> None:
+        """Say what is needed for what is shown."""
+        if not self.is_mounted or not self.query(Stage):
+            return
+        runs = dict.fromkeys(path for path in (self.selected, *self.marked) if path)
+        steps, cursor = self.steps.x_range, self.steps.cursor
+        query = Query(
+            runs=tuple(runs)[:MAXIMUM_MARKED] if self.stage.view.several else tuple(runs)[:1] if self.selected else (),
+            steps=None if steps is None else (max(0, int(steps[0])), max(0, int(steps[1]) + 1)),
+            columns=max(64, 4 * self.size.width),
+            at=None if cursor is None else max(0, int(cursor)),
+            smoothing=self.look.smoothing,
+        )
+        self.post_message(self.Asks(self.stage.ask(query)))
+
+    def on_view_asks(self) -> None:
+        """The view needs other answers."""
+        self.ask()
+
+    def _steps_changed(self) -> None:
+        self.ask()
+        self._show_status()
+
+    def take(self, tick: Tick) -> None:
+        """Show what is new."""
+        self.runs = tick.summaries
+        if not self.paused:
+            self.snapshots.update((snapshot.path, snapshot) for snapshot in tick.snapshots)
+        known = {summary.path for summary in self.runs}
+        if self.selected not in known and self.runs:
+            shown = arrange(self.runs, self.words, self.order, self.grouping)
+            self.selected = shown[0][1].path if shown else self.runs[0].path
+        self._show()
+
+    def _show(self) -> None:
+        arranged = arrange(self.runs, self.words, self.order, self.grouping)
+        runs = self.query_one(RunList)
+        runs.show_runs(arranged, frozenset(self.marked), self.look.mode == "ascii")
+        runs.cursor = self.selected
+        problems = {summary.path: summary.problem for summary in self.runs if summary.problem}
+        self.query_one(HeaderLine).show(
+            None if self.selected in problems else self.snapshots.get(self.selected), problems.get(self.selected, "")
+        )
+        paths = dict.fromkeys((self.selected, *(self.marked if self.stage.view.several else ())))
+        self.stage.selected = self.selected
+        self.stage.summaries = tuple(summary for _, summary in arranged)
+        self.stage.snapshots = tuple(
+            self.snapshots[path] for path in paths if path in self.snapshots and path not in problems
+        )
+        self._show_status()
+
+    def _show_status(self) -> None:
+        steps = self.steps
+        where = "whole run" if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
+        how = "paused" if self.paused else "following"
+        words = f"/{self.words} ({len(self.stage.summaries)} of {len(self.runs)})" if self.words else ""
+        scale = "" if self.look.scale == "linear" else self.look.scale
+        smooth = f"smoothed over {self.look.smoothing} rows" if self.look.smoothing else ""
+        status = self.query_one("#status", Line)
+        named = (self.stage.name_shown, how, where, scale, smooth, words, "1–7: views", "?: help", "q: quit")
+        status.parts = tuple(part for part in named if part)
+
+    def on_resize(self, event: Resize) -> None:
+        """Too small a terminal is told to grow."""
+        width, height = event.size
+        self.set_class(width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1], "-small")
+        self.set_class(width < 100, "-narrow")
+        self.query_one("#grow", Line).parts = (f"grow to {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
+        self.ask()
+
+    def watch_selected(self) -> None:
+        """Ask for the newly selected run; what is known of it is shown at once."""
+        self.ask()
+        self._show()
+
+    def watch_look(self) -> None:
+        """Draw in another way; smoothing is another question."""
+        self.stage.look = self.look
+        self.ask()
+        self._show()
+
+    def watch_order(self) -> None:
+        """Arrange the runs anew."""
+        self._show()
+
+    def watch_grouping(self) -> None:
+        """Arrange the runs anew."""
+        self._show()
+
+    def watch_words(self) -> None:
+        """Arrange the runs anew."""
+        self._show()
+
+    def watch_marked(self) -> None:
+        """Compare others."""
+        self.ask()
+        self._show()
+
+    @on(Table.Moved, "#runs,#overview-table")
+    def _run_chosen(self, message: Table.Moved) -> None:
+        if message.key:
+            self.selected = message.key
+
+    @on(Table.Chosen, "#overview-table,#runs")
+    async def _run_opened(self) -> None:
+        await self.action_view("dashboard")
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, message: Input.Changed) -> None:
+        self.words = message.value
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.remove_class("-filtering")
+        self.set_focus(None)
+
+    async def action_view(self, name: str) -> None:
+        """Show a view."""
+        await self.stage.show(name)
+        self.set_class(name == "overview", "-overview")
+        self.set_focus(None)
+        self.ask()
+        self._show()
+
+    def action_move_run(self, by: int) -> None:
+        """Another run in the list."""
+        self.query_one(RunList).action_move(by)
+
+    def action_toggle_runs(self) -> None:
+        """Show or hide the list of runs."""
+        self.toggle_class("-without-runs")
+
+    def action_filter_runs(self) -> None:
+        """Type a filter; escape takes it back."""
+        self.add_class("-filtering")
+        self.remove_class("-without-runs")
+        self.query_one("#filter", Input).focus()
+
+    def action_sort_runs(self) -> None:
+        """The next order of the runs."""
+        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+        self.notify(f"runs by {self.order}", timeout=2)
+
+    def action_group_runs(self) -> None:
+        """The next grouping of the runs."""
+        self.grouping = GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)]
+        self.notify(f"grouped by {self.grouping}", timeout=2)
+
+    def action_mark_run(self) -> None:
+        """Mark the selected run for comparison, or take the mark away."""
+        if self.selected in self.marked:
+            self.marked = tuple(path for path in self.marked if path != self.selected)
+        elif len(self.marked) < MAXIMUM_MARKED:
+            self.marked = (*self.marked, self.selected)
+        else:
+            self.notify(f"at most {MAXIMUM_MARKED} runs can be compared", severity="warning")
+
+    def go_back(self) -> None:
+        """Out of a filter, a full-screen panel, a focus, a cursor, a zoom: one at a time."""
+        view = self.stage.view
+        if self.has_class("-filtering") or self.words:
+            self.query_one("#filter", Input).value = ""
+            self.words = ""
+            self.remove_class("-filtering")
+            self.set_focus(None)
+        elif isinstance(view, Dashboard) and view.full:
+            view.full = ""
+        elif self.focused is not None:
+            self.set_focus(None)
+        elif self.steps.cursor is not None:
+            self.steps.point(None)
+        else:
+            self.steps.show(None)
+
+    def restore(self, session: Session) -> None:
+        """Look at the workspace as it was last looked at."""
+        if session.order in ORDERS:
+            self.set_reactive(MainScreen.order, session.order)
+        if session.grouping in GROUPINGS:
+            self.set_reactive(MainScreen.grouping, session.grouping)
+        self.set_class(not session.runs_shown, "-without-runs")
+
+    def remember(self) -> Session:
+        """How the workspace is looked at now."""
+        return Session(
+            view=self.stage.name_shown,
+            order=self.order,
+            grouping=self.grouping,
+            runs_shown=not self.has_class("-without-runs"),
+            hidden_panels=tuple(sorted(self.look.hidden_panels)),
+            acknowledged=tuple(sorted(self.look.acknowledged)),
+        )
+
+    def action_pause(self) -> None:
+        """Stop the curves, or follow the runs again; the list of runs always follows."""
+        self.paused = not self.paused
+        self.ask()
+        self._show_status()

@@ -1,0 +1,113 @@
+"""The thermodynamic balance: does it add up, and what each valid interval contributed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from textual.app import ComposeResult
+
+from thermotui.analysis.balance import BalanceSheet, Figure
+from thermotui.analysis.format import format_value
+from thermotui.analysis.snapshot import Query
+from thermotui.tui.views.view import View
+from thermotui.tui.widgets.lines import Line
+from thermotui.tui.widgets.table import Cell, Column, Row, Table
+
+INTERVAL_FIGURES = ("work", "heat", "ep_marginal", "ep_ignorance", "m_info", "learning_efficiency")
+
+
+class BalanceView(View):
+    """Figures with their errors, the identities with their residuals, and a row for each valid interval."""
+
+    DEFAULT_CSS = """
+    BalanceView {
+        layout: vertical;
+        & > Line { text-style: bold; }
+        & > #figures { height: auto; max-height: 50%; }
+        & > #checks { height: auto; max-height: 30%; }
+        & > #intervals { height: 1fr; min-height: 3; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Verdict, figures, checks, intervals."""
+        yield Line()
+        yield Table(
+            (Column("figure", 22), Column("value ± standard error", 26, "right"), Column("unit", 5), Column("")),
+            id="figures",
+            empty="no physics in this log yet",
+        )
+        yield Table(
+            (Column("", 3), Column("identity", 40), Column("residual", 12, "right"), Column("allowed", 10, "right")),
+            id="checks",
+        )
+        titles = ("interval", "W", "Q", "Σ X", "Σ ign", "M-info", "efficiency")
+        columns = tuple(Column(title, 0, "right" if title != "interval" else "left") for title in titles)
+        yield Table(columns, id="intervals", empty="no valid interval of the whole run yet")
+
+    def ask(self, query: Query) -> Query:
+        """The balance sheet."""
+        return replace(query, balance=True)
+
+    def watch_snapshots(self) -> None:
+        """Show the newest balance."""
+        sheet = self.snapshot.balance if self.snapshot else None
+        figures, checks, intervals = (self.query_one(f"#{name}", Table) for name in ("figures", "checks", "intervals"))
+        if self.snapshot is None or sheet is None:
+            self.query_one(Line).parts = ("Balance",)
+            figures.rows = checks.rows = intervals.rows = ()
+            return
+        self.query_one(Line).parts = self._verdict(sheet)
+        figures.rows = tuple(Row(figure.name, _figure_cells(figure)) for figure in sheet.figures)
+        checks.rows = tuple(
+            Row(
+                check.name,
+                (
+                    Cell("ok", "good") if check.holds else Cell("NO", "critical"),
+                    Cell(check.statement),
+                    Cell(format_value(check.residual)),
+                    Cell(format_value(check.allowed), "muted"),
+                ),
+            )
+            for check in sheet.checks
+        )
+        intervals.rows = tuple(
+            Row(f"{interval.start}", (Cell(f"{interval.start}–{interval.end}"), *_gains(balance)))
+            for interval, balance in self.snapshot.interval_balances
+        )
+
+    @staticmethod
+    def _verdict(sheet: BalanceSheet) -> tuple[str, ...]:
+        failed = sum(not check.holds for check in sheet.checks)
+        verdict = "the balance adds up" if sheet.adds_up else f"{failed} of {len(sheet.checks)} checks do not hold"
+        return (f"Balance at step {sheet.step}", f"stride {sheet.stride}", verdict)
+
+
+def _figure_cells(figure: Figure) -> tuple[Cell, ...]:
+    kind = "" if figure.kind == "estimate" else figure.kind
+    return (
+        Cell(figure.name.replace("_", " ")),
+        Cell(format_value(figure.value, figure.standard_error, exact=figure.kind == "exact"), "accent"),
+        Cell(figure.unit, "muted"),
+        Cell(f"{kind}  {figure.description}" if kind else figure.description, "muted"),
+    )
+
+
+def compact(value: float, standard_error: float) -> str:
+    """A value with the error of its last digits in parentheses, as in −4.907(50): for narrow tables."""
+    if not (math.isfinite(value) and standard_error > 0 and math.isfinite(standard_error)):
+        return format_value(value)
+    decimals = 1 - math.floor(math.log10(standard_error))
+    if not 0 <= decimals <= 8:
+        return format_value(value, standard_error)
+    return f"{value:.{decimals}f}({standard_error * 10**decimals:.0f})".replace("-", "−")
+
+
+def _gains(balance: BalanceSheet) -> tuple[Cell, ...]:
+    figures = {figure.name: figure for figure in balance.figures}
+    cells = []
+    for name in INTERVAL_FIGURES:
+        figure = figures.get(name)
+        cells.append(Cell("—" if figure is None else compact(figure.value, figure.standard_error)))
+    return tuple(cells)
