@@ -25,6 +25,7 @@ from thermotui.runlog.layout import HEADER_LIMIT
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_BYTES = 48
+END_OF_FILE = slice(28, 36)
 METADATA_READ_ATTEMPTS = 24
 """Tries at a block whose checksum is torn, 20 ms in all; HDF5's own default for readers of live files is endless."""
 MAX_CHUNK_BYTES = 64 * 1024 * 1024
@@ -37,10 +38,15 @@ HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, Attribute
 
 @dataclass(frozen=True)
 class Superblock:
-    """The first look at a file. `closed`: its writer closed it; `creating`: it died, or still is, in the creation."""
+    """The first look at a file.
+
+    `closed`: its writer closed it. `creating`: its writer died, or still is, in the creation. `missing_bytes`: how much
+    shorter the file is than it says.
+    """
 
     closed: bool
     creating: bool
+    missing_bytes: int
 
 
 def read_superblock(path: Path) -> Superblock:
@@ -53,6 +59,7 @@ def read_superblock(path: Path) -> Superblock:
             raise RunLogError(path, "is a directory, not a run log" if path.is_dir() else "no such file")
         with path.open("rb") as file:
             head = file.read(SUPERBLOCK_BYTES)
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise RunLogError(path, f"cannot be read ({error.strerror})") from error
     if not head:
@@ -65,7 +72,9 @@ def read_superblock(path: Path) -> Superblock:
     if version != 3:
         raise RunLogError(path, "is an HDF5 file, but not a run log of thermotui")
     return Superblock(
-        closed=not flags & (WRITING_FLAG | SWMR_FLAG), creating=bool(flags & WRITING_FLAG) and not flags & SWMR_FLAG
+        closed=not flags & (WRITING_FLAG | SWMR_FLAG),
+        creating=bool(flags & WRITING_FLAG) and not flags & SWMR_FLAG,
+        missing_bytes=max(0, int.from_bytes(head[END_OF_FILE], "little") - size),
     )
 
 
@@ -81,11 +90,18 @@ def _set_read_attempts() -> Any:
     return function
 
 
-def open_file(path: Path) -> h5py.File:
-    """The file opened for reading beside a possible writer, without taking any lock. RunLogError where HDF5 refuses."""
+def open_file(path: Path, *, cut_short: bool = False) -> h5py.File:
+    """The file opened for reading beside a possible writer, without taking any lock.
+
+    RunLogError where HDF5 refuses, and where the file is cut short, unless `cut_short` says that this is known: HDF5
+    reads the missing end as zeros.
+    """
     superblock = read_superblock(path)
     if superblock.creating:
         raise EmptyRunLogError(path, "is empty: its writer died before the log was complete, or is just making it")
+    if superblock.missing_bytes and not cut_short:
+        reason = f"is cut short by {superblock.missing_bytes} bytes; thermotui repair saves the rows that are whole"
+        raise RunLogError(path, reason)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_file_locking(False, True)
     if _set_read_attempts()(access.id, METADATA_READ_ATTEMPTS) < 0:

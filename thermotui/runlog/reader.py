@@ -104,9 +104,12 @@ class RunLogReader:
     def row_range(self, stream: str, first_step: int, last_step: int) -> tuple[int, int]:
         """Rows [start, stop) of `stream` whose step lies in [first_step, last_step], by binary search.
 
-        For streams whose steps never decrease: all but `heartbeat`.
+        RunLogError for `alerts` and `heartbeat`: an alert's end has the step of its beginning, so their steps are not
+        in order.
         """
         table = self._stream(stream)
+        if not STREAMS[stream].ordered:
+            raise RunLogError(self.path, f"the steps of {stream} are not in order; read all its rows")
         return table.first_at_least("step", first_step), table.first_at_least("step", last_step + 1)
 
     def overview(

@@ -36,12 +36,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Stream:
-    """One table of the log. `rollups` says whether minima, maxima and means are kept beside it."""
+    """One table of the log. `rollups` says whether minima, maxima and means are kept beside it; `ordered`, whether
+    its steps never decrease from row to row."""
 
     name: str
     description: str
     fields: tuple[Field, ...]
     rollups: bool = True
+    ordered: bool = True
 
     def field(self, name: str) -> Field:
         """The field of that name; KeyError if there is none."""
@@ -172,6 +174,7 @@ ALERTS = Stream(
         Field("message", "S160", "", "the evidence in one sentence, UTF-8"),
     ),
     rollups=False,
+    ordered=False,
 )
 
 HEARTBEAT = Stream(
@@ -184,6 +187,7 @@ HEARTBEAT = Stream(
         Field("message", "S160", "", "why, where it failed or was interrupted"),
     ),
     rollups=False,
+    ordered=False,
 )
 
 STREAMS: dict[str, Stream] = {

@@ -16,8 +16,13 @@ from thermotui.runlog.opening import HDF5_ERRORS, refresh_table
 class Table:
     """A stream or a rollup level in an open file, read through HDF5's low-level interface."""
 
-    def __init__(self, log: LogFile, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void]) -> None:
-        """`dtype` is what the schema says; fields that the file lacks read as NaN, 0 or empty."""
+    def __init__(
+        self, log: LogFile, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void], damaged: bool = False
+    ) -> None:
+        """`dtype` is what the schema says; fields that the file lacks read as NaN, 0 or empty.
+
+        Where the file is known to be damaged, a length beyond what it can hold is cut instead of refused.
+        """
         self.path = log.path
         self.name = name
         self.dtype = dtype
@@ -26,14 +31,17 @@ class Table:
         self._default = default_row(dtype)
         self._stored = self._check_fields()
         self._row_bytes = int(table.get_type().get_size())
-        self._chunk_rows = int(table.get_create_plist().get_chunk()[0])
+        self.chunk_rows = int(table.get_create_plist().get_chunk()[0])
+        self._damaged = damaged
         self._length = self._declared_length()
+        if self._length and not damaged and not self.is_whole(self._length - 1):
+            raise RunLogError(self.path, f"table {name} is cut short; thermotui repair saves the rows that are whole")
 
     @classmethod
-    def open(cls, log: LogFile, name: str, dtype: np.dtype[np.void]) -> Table | None:
+    def open(cls, log: LogFile, name: str, dtype: np.dtype[np.void], damaged: bool = False) -> Table | None:
         """The table `name`, or None where the file has none. RunLogError where it is damaged."""
         table = log.table(name)
-        return None if table is None else cls(log, name, table, dtype)
+        return None if table is None else cls(log, name, table, dtype, damaged)
 
     def _check_fields(self) -> frozenset[str]:
         try:
@@ -69,10 +77,20 @@ class Table:
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
         # Rows are stored in whole chunks without compression, so the file's size bounds how many there can be.
-        if (declared - self._chunk_rows) * self._row_bytes > self._log.size:
+        if (declared - self.chunk_rows) * self._row_bytes > self._log.size:
+            if self._damaged:
+                return self._log.size // self._row_bytes
             reason = f"table {self.name} claims {declared} rows, more than the file can hold; try: thermotui repair"
             raise RunLogError(self.path, reason)
         return declared
+
+    def is_whole(self, row: int) -> bool:
+        """Whether the chunk that holds `row` lies within the file; HDF5 reads what is beyond its end as zeros."""
+        try:
+            chunk = self._table.get_chunk_info_by_coord((row // self.chunk_rows * self.chunk_rows,))
+        except HDF5_ERRORS:
+            return False
+        return chunk.byte_offset is not None and int(chunk.byte_offset) + int(chunk.size) <= self._log.size
 
     def read(self, fields: tuple[str, ...] | None, start: int, stop: int) -> Rows:
         """Rows [start, stop), cut to what there is, as a structured array of `fields` in that order (None: all)."""
