@@ -56,7 +56,7 @@ def read_superblock(path: Path) -> Superblock:
     """
     try:
         if not path.is_file():
-            raise RunLogError(path, "is a directory, not a run log" if path.is_dir() else "no such file")
+            raise RunLogError(path, _what_it_is(path))
         with path.open("rb") as file:
             head = file.read(SUPERBLOCK_BYTES)
             size = os.fstat(file.fileno()).st_size
@@ -76,6 +76,12 @@ def read_superblock(path: Path) -> Superblock:
         creating=bool(flags & WRITING_FLAG) and not flags & SWMR_FLAG,
         missing_bytes=max(0, int.from_bytes(head[END_OF_FILE], "little") - size),
     )
+
+
+def _what_it_is(path: Path) -> str:
+    if path.is_dir():
+        return "is a directory, not a run log"
+    return "is not a regular file" if path.exists() else "no such file"
 
 
 @cache

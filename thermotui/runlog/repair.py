@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from thermotui.runlog.buffer import Rows
 from thermotui.runlog.errors import RunLogError

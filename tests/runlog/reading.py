@@ -1,0 +1,63 @@
+"""Reads files as the commands do, for the fuzz tests: `python reading.py SCRATCH` takes one path a line on standard
+input and answers each with one line: what went wrong as an input error, or "sound".
+
+Anything else, a traceback, a crash, a hang or much memory, is for the parent to see.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from thermotui.errors import InputError
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.repair import repair
+from thermotui.runlog.schema import STREAMS
+
+
+def read_everything(path: Path, scratch: Path) -> str:
+    """Header, state, lengths, windows, step ranges, overviews of every stream, and a repair into `scratch`."""
+    said = "sound"
+    try:
+        with RunLogReader(path) as reader:
+            reader.state()
+            reader.refresh()
+            for stream in STREAMS.values():
+                try:
+                    read_stream(reader, stream.name)
+                except InputError as error:
+                    said = str(error)
+    except InputError as error:
+        said = str(error)
+    scratch.unlink(missing_ok=True)
+    try:
+        repair(path, scratch)
+        with RunLogReader(scratch) as reader:
+            for stream in STREAMS.values():
+                read_stream(reader, stream.name)
+    except InputError as error:
+        said = str(error)
+    return said
+
+
+def read_stream(reader: RunLogReader, stream: str) -> None:
+    length = reader.length(stream)
+    reader.read(stream, None, 0, 300)
+    reader.read(stream, None, -300)
+    if STREAMS[stream].ordered:
+        reader.row_range(stream, 10, 100)
+    if STREAMS[stream].rollups:
+        reader.overview(stream, [STREAMS[stream].fields[-1].name], 0, length, 100)
+
+
+def main() -> None:
+    scratch = Path(sys.argv[1])
+    for line in sys.stdin:
+        said = read_everything(Path(line.rstrip("\n")), scratch)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{peak}\t{' '.join(said.split())}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

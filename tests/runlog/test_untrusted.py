@@ -1,0 +1,189 @@
+"""Damaged and hostile files: a clear sentence or the sound rows; never a crash, a hang, a traceback or much memory."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import STREAMS
+from thermotui.runlog.writer import RunLogWriter
+
+HERE = Path(__file__).parent
+SECONDS = 5.0
+MEGABYTES = 500
+
+
+class Child:
+    """A process that reads files on demand and is replaced when it dies."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, HERE / "reading.py", self.scratch]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def read(self, path: Path) -> str | None:
+        """What went wrong, as nobody should see it; None where all went as it should."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(f"{path}\n")
+        stdin.flush()
+        ready, _, _ = select.select([stdout], [], [], SECONDS)
+        line = stdout.readline() if ready else ""
+        if line:
+            peak, _, said = line.partition("\t")
+            if int(peak) > MEGABYTES:
+                return f"{peak} MB of memory"
+            return None if said.strip() else "an empty sentence"
+        self.close()
+        assert self.process.stderr is not None
+        complaint = f"{'died' if ready else 'hung'}: {self.process.stderr.read()[-2000:]}"
+        self.process = self._start()
+        return complaint
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    child = Child(tmp_path / "scratch.h5")
+    yield child
+    child.close()
+
+
+@pytest.fixture
+def originals(tmp_path: Path, log, header, rows) -> dict[str, bytes]:
+    """A clean log, and one as a killed writer leaves it."""
+    clean = log(600, "clean.h5").read_bytes()
+    with RunLogWriter.create(tmp_path / "dead.h5", header()) as writer:
+        for stream in STREAMS.values():
+            if stream.name != "heartbeat":
+                writer.append_rows(stream.name, rows(stream, header(), 600))
+        writer.flush()
+        dead = (tmp_path / "dead.h5").read_bytes()
+    return {"clean": clean, "dead": dead}
+
+
+def fuzz(child: Child, originals: dict[str, bytes], directory: Path, count: int) -> list[str]:
+    sys.path.insert(0, str(HERE))
+    from mutants import mutate
+
+    complaints = []
+    path = directory / "mutant.h5"
+    for seed in range(count):
+        for kind, original in originals.items():
+            path.write_bytes(mutate(original, seed))
+            complaint = child.read(path)
+            if complaint is not None:
+                complaints.append(f"{kind} {seed}: {complaint}")
+    return complaints
+
+
+def test_mutants(child: Child, originals: dict[str, bytes], tmp_path: Path) -> None:
+    assert fuzz(child, originals, tmp_path, 25) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_thousand_mutants(child: Child, originals: dict[str, bytes], tmp_path: Path) -> None:
+    assert fuzz(child, originals, tmp_path, 1000) == []
+
+
+def test_hostile_files_are_refused_by_name(child: Child, log, tmp_path: Path) -> None:
+    sys.path.insert(0, str(HERE))
+    from mutants import hostile_files
+
+    sound = log(500, "sound.h5")
+    files = hostile_files(tmp_path, sound)
+    assert len(files) > 20
+    for path in files:
+        assert child.read(path) is None, path
+    refused = {path.stem: str(_refusal(path)) for path in files}
+    assert "link out of the log" in refused["external-link"]
+    assert "link out of the log" in refused["soft-link"]
+    assert "external, virtual or filtered" in refused["external-storage"]
+    assert "external, virtual or filtered" in refused["virtual"]
+    assert "external, virtual or filtered" in refused["filtered"]
+    assert "more than the file can hold" in refused["huge-shape"]
+    assert "chunks of more than" in refused["huge-chunk"]
+    assert "format version 2" in refused["newer-version"]
+    assert "'family' is missing" in refused["vanished-family"]
+    for name, sentence in refused.items():
+        assert sentence.startswith(str(tmp_path / name)), (name, sentence)
+
+
+def _refusal(path: Path) -> RunLogError | str:
+    try:
+        with RunLogReader(path) as reader:
+            reader.read("steps")
+            reader.overview("steps", ["loss"], 0, None, 4)
+    except RunLogError as error:
+        return error
+    return f"{path}: read"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"step,loss\n1,2\n", "no HDF5 signature"),
+        (b"\x89HDF\r\n\x1a\n", "is cut short"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "not a run log"),
+    ],
+)
+def test_what_is_no_log_is_said_to_be_none(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "other.h5"
+    path.write_bytes(content)
+    with pytest.raises(RunLogError, match=reason):
+        RunLogReader(path)
+
+
+def test_no_such_file_and_directories(tmp_path: Path) -> None:
+    with pytest.raises(RunLogError, match="no such file"):
+        RunLogReader(tmp_path / "none.h5")
+    with pytest.raises(RunLogError, match="is a directory"):
+        RunLogReader(tmp_path)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(RunLogError, match="not a regular file"):
+        RunLogReader(tmp_path / "pipe.h5")
+
+
+def test_a_file_cut_short_is_never_read_as_zeros(log, tmp_path: Path) -> None:
+    path = log(5000)
+    whole = path.read_bytes()
+    for part in np.linspace(0.3, 0.99, 8):
+        cut = tmp_path / "cut.h5"
+        cut.write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(RunLogError, match="cut short"):
+            RunLogReader(cut)
+        cut.unlink()
+
+
+def test_another_programs_hdf5_is_said_to_be_that(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "other.h5", "w", libver="latest") as file:
+        file["x"] = np.arange(5)
+    with pytest.raises(RunLogError, match="not a run log of thermotui"):
+        RunLogReader(tmp_path / "other.h5")
+    shutil.copy(tmp_path / "other.h5", tmp_path / "again.h5")
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file["x"] = np.arange(5)
+    with pytest.raises(RunLogError, match="not a run log of thermotui"):
+        RunLogReader(tmp_path / "old.h5")
