@@ -10,76 +10,120 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
-from thermotui.detect.prefix import PrefixSums
+from thermotui.detect.prefix import GRID, PrefixSums
 from thermotui.detect.settings import Settings
 
-_WINDOW = 256
+WINDOWS = (128, 256)
 _REFERENCE = 1024
-_RELEASE = 0.15
+_DIFFERENCES = 3.0  # z-score that the differences must confirm the colour with
 
 
 @dataclass(frozen=True)
 class Colour:
-    """A coloured stretch begins (`begins`) or is over, at `step`; it reaches back to `start`."""
+    """A coloured stretch begins at `start`, or is over at `end` (−1 while it lasts); `seen` is when that was found."""
 
     begins: bool
     start: int
-    step: int
+    end: int
+    seen: int
     correlation: float
     reference: float
     score: float
 
 
 class LossColour:
-    """r, the lag-1 autocorrelation over 256 samples, against the same over up to 1,024 samples before.
+    """Two estimates of the lag-1 autocorrelation over w = 128 or 256 samples: r of the noise, and φ = 1 + 2ρ of its
+    first differences, which a step or a trend does not move.
 
-    Coloured where r exceeds `colour` and √256 (r − reference) exceeds `colour_z`; over where r < reference + 0.15.
+    Coloured where r exceeds `colour` and √w (artanh r − artanh reference) exceeds `colour_z`, the reference being up to
+    1,024 samples before, and φ exceeds its own reference by half as much; over where r falls below half way back.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sums = PrefixSums((2,), _WINDOW + _REFERENCE + 32)
-        self._previous = 0.0
+        self._sums = PrefixSums((4,), WINDOWS[-1] + _REFERENCE + 32)
+        self._difference = 0.0
+        self._origin = 0
         self._reference = math.nan
+        self._strength = math.nan
 
-    def feed(self, surprise: NDArray[np.float64], steps: NDArray[np.int64]) -> list[Colour]:
-        """Look at n more samples of the loss noise, float64 [n]."""
-        if not len(surprise):
+    def restart(self) -> None:
+        """The level moved: windows may not reach back beyond this sample."""
+        self._origin = self._sums.count
+
+    def feed(
+        self,
+        noise: NDArray[np.float64],
+        before: NDArray[np.float64],
+        difference: NDArray[np.float64],
+        steps: NDArray[np.int64],
+    ) -> list[Colour]:
+        """n more samples of the loss noise, float64 [n], with the sample before each and the difference of the two."""
+        if not len(noise):
             return []
-        before = np.concatenate([[self._previous], surprise[:-1]])
-        self._previous = float(surprise[-1])
-        grid = self._sums.feed(np.stack([surprise * before, surprise**2], axis=1), steps)
-        ends = grid[(grid % 32 == 0) & (grid >= 2 * _WINDOW)]
+        earlier = np.concatenate([[self._difference], difference[:-1]])
+        self._difference = float(difference[-1])
+        columns = np.stack([noise * before, noise**2, difference * earlier, difference**2], axis=1)
+        grid = self._sums.feed(columns, steps)
+        ends = grid[(grid % 16 == 0) & (grid >= 2 * WINDOWS[-1])]
         if not ends.size:
             return []
-        now, middle = self._sums.at(ends), self._sums.at(ends - _WINDOW)
-        begin = self._sums.at(np.maximum(ends - _WINDOW - _REFERENCE, 0))
-        tiny = 1e-300
-        r = (now - middle)[:, 0] / np.maximum((now - middle)[:, 1], tiny)
-        reference = (middle - begin)[:, 0] / np.maximum((middle - begin)[:, 1], tiny)
+        looks = [self._look(ends, w) for w in WINDOWS]
         found = []
         s = self._settings
-        for end, value, usual in zip(ends.tolist(), r.tolist(), reference.tolist(), strict=True):
-            score = math.sqrt(_WINDOW) * (value - usual)
-            if math.isnan(self._reference):
-                if value > s.colour and score > s.colour_z:
-                    self._reference = usual
-                    start = self._sums.boundary(end - _WINDOW)
-                    found.append(Colour(True, start, self._sums.boundary(end), value, usual, score))
-            elif value < self._reference + _RELEASE:
-                at = self._sums.boundary(end)
-                found.append(Colour(False, at, at, value, self._reference, score))
-                self._reference = math.nan
+        for index, end in enumerate(ends.tolist()):
+            for w, (r, usual, phi, usual_phi) in zip(WINDOWS, looks, strict=True):
+                value, reference = float(r[index]), float(usual[index])
+                score = math.sqrt(w) * (math.atanh(value) - math.atanh(reference))
+                if math.isnan(self._reference):
+                    if end - w < self._origin:
+                        continue
+                    shift = float(phi[index] - usual_phi[index])
+                    moved = shift > 0.5 * (value - reference) and shift * math.sqrt(w) > _DIFFERENCES * 1.41
+                    if value > s.colour and score > s.colour_z and moved:
+                        self._reference, self._strength = reference, value
+                        start = self._sums.boundary(self._beginning(end, w, reference))
+                        found.append(Colour(True, start, -1, self._sums.boundary(end), value, reference, score))
+                        break
+                elif w == WINDOWS[-1] and value < 0.5 * (self._reference + self._strength):
+                    # Half of the window is of the old colour again.
+                    at = self._sums.boundary(end - w // 2)
+                    found.append(Colour(False, at, at, self._sums.boundary(end), value, self._reference, score))
+                    self._reference = math.nan
+                    break
         return found
+
+    def _beginning(self, end: int, w: int, reference: float) -> int:
+        """Since which grid point the noise up to `end` is most clearly of another colour."""
+        begins = np.arange(
+            max(end - 2 * w, self._sums.first, -(-self._origin // GRID) * GRID), end - 31, GRID, dtype=np.int64
+        )
+        sums = self._sums.at(np.array([end])) - self._sums.at(begins)
+        r = np.clip(sums[:, 0] / np.maximum(sums[:, 1], 1e-300), -0.95, 0.95)
+        return int(begins[np.argmax(np.sqrt(end - begins) * (np.arctanh(r) - math.atanh(reference)))])
+
+    def _look(self, ends: NDArray[np.int64], w: int) -> tuple[NDArray[np.float64], ...]:
+        now, middle = self._sums.at(ends), self._sums.at(ends - w)
+        begin = self._sums.at(np.maximum(ends - w - _REFERENCE, 0))
+        recent, past = now - middle, middle - begin
+        r, usual = (np.clip(x[:, 0] / np.maximum(x[:, 1], 1e-300), -0.95, 0.95) for x in (recent, past))
+        phi, usual_phi = (1 + 2 * x[:, 2] / np.maximum(x[:, 3], 1e-300) for x in (recent, past))
+        return r, usual, phi, usual_phi
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays and numbers."""
-        return {"sums": self._sums.state_dict(), "previous": self._previous, "reference": self._reference}
+        return {
+            "sums": self._sums.state_dict(),
+            "difference": self._difference,
+            "reference": self._reference,
+            "strength": self._strength,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self._sums.load_state_dict(state["sums"])
-        self._previous, self._reference = state["previous"], state["reference"]
+        self._origin = state["origin"]
+        self._difference, self._reference, self._strength = state["difference"], state["reference"], state["strength"]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,19 @@ from numpy.typing import NDArray
 
 from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
-from thermotui.detect.colour import LossColour
+from thermotui.detect.colour import Colour, LossColour
 from thermotui.detect.loss_filter import Excursion, LossFilter
-from thermotui.detect.scale_change import Change, ScaleChange
+from thermotui.detect.scale_change import Change, ScaleChange, announce
 from thermotui.detect.settings import Settings
-from thermotui.detect.steps import StepTest
+from thermotui.detect.steps import Step, StepTest
 
 _SEVERITY: dict[str, Severity] = {
-    "loss_spike": "warning", "outlier": "minor", "minor": "minor", "step_up": "warning", "step_down": "warning",
+    "loss_spike": "warning", "outlier": "warning", "step_up": "warning", "step_down": "warning",
     "divergence": "critical",
 }  # fmt: skip
+
+
+_REPEATED = 5  # so many identical values in a row tell nothing of the noise any more
 
 
 class LossDetector:
@@ -37,9 +42,12 @@ class LossDetector:
         self._steps_seen: list[int] = []
         self._samples = 0
         self._last_value = math.nan
-        self._same = 1
+        self._same = 0
         self._same_start = 0
         self._last_step = -1
+        self._last_calm = False
+        self._settle_at: list[int] = []
+        self._last_surprise = 0.0
 
     def feed(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """n samples: steps int64 [n], increasing; values float64 [n]. The book gets the alerts."""
@@ -49,7 +57,8 @@ class LossDetector:
             if not part.size:
                 continue
             if finite[part[0]]:
-                self._feed_finite(steps[part], values[part])
+                fresh = self._watch_stall(steps[part], values[part])
+                self._feed_finite(steps[part][fresh], values[part][fresh])
             else:
                 self._non_finite(int(steps[part[0]]), int(steps[part[-1]]), float(values[part[0]]))
             self._last_step = int(steps[part[-1]])
@@ -59,13 +68,11 @@ class LossDetector:
         self._book.open("non_finite", start, start, "critical", message, merge_from=self._merge_from())
 
     def _merge_from(self) -> int:
-        return self._steps_seen[0] if self._steps_seen else 0
+        return self._steps_seen[-self._settings.merge :][0] if self._steps_seen else 0
 
     def _feed_finite(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        lasting = self._book.latest("non_finite")
-        if lasting is not None and lasting.end is None:
-            self._book.close(lasting, int(steps[0]))
-        self._watch_stall(steps, values)
+        if not len(steps):
+            return
         if self._relative is None:
             take = min(len(values), self._settings.warm_up - len(self._waiting))
             self._waiting += list(zip(steps[:take].tolist(), values[:take].tolist(), strict=True))
@@ -94,11 +101,18 @@ class LossDetector:
         self._relative = relative
         self._filter = LossFilter(self._settings, relative=relative)
         self._step_test = StepTest(self._settings, relative=relative)
-        self._variance = ScaleChange(1, self._settings)
+        self._variance = ScaleChange(2, self._settings, witness=True)
         self._colour = LossColour(self._settings)
 
     def _feed_block(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         if not len(values):
+            return
+        if self._settle_at and self._settle_at[0] <= steps[-1]:
+            # After a stall the curve may have gone on under it.
+            cut = int(np.searchsorted(steps, self._settle_at.pop(0)))
+            self._feed_block(steps[:cut], values[:cut])
+            self._filter.settle()
+            self._feed_block(steps[cut:], values[cut:])
             return
         y = np.log(values) if self._relative else values
         filtered = self._filter.feed(y)
@@ -112,8 +126,11 @@ class LossDetector:
                 return int(recent[-1]) + 1
             return int(recent[max(sample - offset, 0)])
 
+        # Events of all detectors take effect in the order in which they were seen, whatever the chunking.
+        events: list[tuple[int, int, Callable[[], None]]] = []
         for excursion in filtered.excursions:
-            self._excursion(excursion, step_at)
+            events.append((step_at(excursion.at), 0, partial(self._excursion, excursion, step_at)))
+        moved = {anchor - first for anchor in filtered.anchors}
         cursor = 0
         for anchor in (*filtered.anchors, None):
             stop = len(steps) if anchor is None else anchor + 1 - first
@@ -121,36 +138,46 @@ class LossDetector:
             for found in self._step_test.feed(
                 filtered.clean[part], filtered.surprise[part], filtered.calm[part], steps[part]
             ):
-                self._step(found.kind, found.start, found.end, found.size, found.score)
+                events.append((found.seen - 1, 1, partial(self._step, found)))
+                moved.add(int(np.searchsorted(steps, found.seen - 1)))
             if anchor is not None:
                 self._step_test.restart()
             cursor = stop
         calm = filtered.calm
-        surprise, calm_steps = filtered.surprise[calm], steps[calm]
-        for change in self._variance.feed(np.abs(surprise)[:, None], calm_steps):
-            self._variance_change(change)
-        for colour in self._colour.feed(surprise, calm_steps):
-            if colour.begins:
-                message = (
-                    f"noise of the {self._subject} is coloured from step {colour.start:,}: lag-1 autocorrelation "
-                    f"{colour.correlation:.2f}, {colour.reference:.2f} before"
-                )
-                self._book.open("coloured_noise", colour.start, colour.step - 1, "warning", message)
-            elif (lasting := self._book.latest("coloured_noise")) is not None and lasting.end is None:
-                self._book.close(lasting, colour.step)
+        pairs = calm & np.concatenate([[self._last_calm], calm[:-1]])
+        before = np.concatenate([[self._last_surprise], filtered.surprise[:-1]])[pairs]
+        surprise, scale, pair_steps = filtered.surprise[pairs], filtered.scale[pairs], steps[pairs]
+        self._last_calm, self._last_surprise = bool(calm[-1]), float(filtered.surprise[-1])
+        # A step moves one difference, however large: cut it off. Colour moves the differences and not the surprise.
+        difference = np.clip(surprise - before, -5 * scale, 5 * scale)
+        size = np.minimum(np.abs(surprise), 4 * scale)
+        surprise, before = np.clip(surprise, -2 * scale, 2 * scale), np.clip(before, -2 * scale, 2 * scale)
+        for change in self._variance.feed(np.stack([size, np.abs(difference)], axis=1), pair_steps):
+            events.append((change.end - 1, 3, partial(self._variance_change, change)))
+        restarts = [int(np.count_nonzero(pairs[: at + 1])) for at in sorted(moved)]
+        cursor = 0
+        for stop in [*restarts, len(pair_steps)]:
+            part = slice(cursor, stop)
+            for colour in self._colour.feed(surprise[part], before[part], difference[part], pair_steps[part]):
+                events.append((colour.seen - 1, 2, partial(self._colour_change, colour)))
+            if stop < len(pair_steps) or restarts[-1:] == [stop]:
+                self._colour.restart()
+            cursor = stop
+        for _, _, act in sorted(events, key=lambda event: event[:2]):
+            act()
         # Enough past steps to date the start of anything that is announced late.
         self._steps_seen = recent[-2 * self._settings.spike_longest :].tolist()
 
     def _level(self, y: float) -> float:
         return math.exp(min(y, 700.0)) if self._relative else y
 
-    def _excursion(self, found: Excursion, step_at: Any) -> None:
+    def _excursion(self, found: Excursion, step_at: Callable[[int], int]) -> None:
         start, raised = step_at(found.start), step_at(found.at)
         end = None if found.end is None else step_at(found.end - 1) + 1
         before, after = self._level(found.before), self._level(found.after)
         merge_from = step_at(found.start - self._settings.merge)
         announced = self._book.latest("loss_spike") if found.announced else None
-        if found.kind == "minor":
+        if found.kind == "outlier" and announced is None:
             message = f"{self._subject} {after:.4g} at step {start:,}, usually {before:.4g}: {found.score:.1f} scales"
             self._book.open("outlier", start, raised, "minor", message, end=end)
             return
@@ -177,56 +204,78 @@ class LossDetector:
             "step_down": f"{self._subject} dropped {change} at step {start:,}",
             "divergence": f"{self._subject} keeps rising from step {start:,}, {change} so far",
         }
-        self._book.open(
-            found.kind, start, raised, _SEVERITY[found.kind], words[found.kind], end=end, merge_from=merge_from
-        )
+        severity = _SEVERITY[found.kind]
+        if found.kind == "outlier":
+            severity = "warning" if found.score >= self._settings.outlier else "minor"
+            merge_from = start
+        self._book.open(found.kind, start, raised, severity, words[found.kind], end=end, merge_from=merge_from)
 
-    def _step(self, kind: str, start: int, end: int, size: float, score: float) -> None:
-        other = self._book.latest("loss_spike")
-        if kind == "step_up" and other is not None and (other.end is None or other.end > start):
-            return
-        amount = f"by a factor of {math.exp(abs(size)):.3g}" if self._relative else f"by {abs(size):.3g}"
-        word = "up" if size > 0 else "down"
-        message = f"{self._subject} stepped {word} {amount} at step {start:,}, {score:.1f} standard errors"
-        self._book.open(kind, start, end - 1, "warning", message, end=end)
-
-    def _variance_change(self, found: Change) -> None:
-        kind = "temperature_drift" if found.kind == "drift" else "temperature_jump"
-        lasting = self._book.latest("temperature_drift")
+    def _step(self, found: Step) -> None:
+        for kind in ("loss_spike", "step_up", "divergence") if found.kind != "settled" else ():
+            other = self._book.latest(kind)
+            if found.size > 0 and other is not None and (other.end is None or other.end > found.start):
+                return
         if found.kind == "settled":
+            lasting = self._book.latest("divergence")
             if lasting is not None and lasting.end is None:
                 self._book.close(lasting, found.end)
             return
-        ratio = found.after / found.before
-        word = "rose" if ratio > 1 else "fell"
-        message = (
-            f"noise of the {self._subject} {word} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
-            f"from {found.before:.2g} to {found.after:.2g}, z = {abs(found.score):.1f}"
-        )
-        end = None if found.kind == "drift" else found.end
-        self._book.open(kind, found.start, found.end - 1, "warning", message, end=end, p_value=found.p_value)
+        amount = f"by a factor of {math.exp(abs(found.size)):.3g}" if self._relative else f"by {abs(found.size):.3g}"
+        word = {"step_up": "stepped up", "step_down": "stepped down", "divergence": "keeps rising,"}[found.kind]
+        message = f"{self._subject} {word} {amount} at step {found.start:,}, {found.score:.1f} standard errors"
+        end = None if found.kind == "divergence" else found.end
+        self._book.open(found.kind, found.start, found.seen - 1, _SEVERITY[found.kind], message, end=end)
 
-    def _watch_stall(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    def _colour_change(self, colour: Colour) -> None:
+        if colour.begins:
+            message = (
+                f"noise of the {self._subject} is coloured from step {colour.start:,}: lag-1 autocorrelation "
+                f"{colour.correlation:.2f}, {colour.reference:.2f} before"
+            )
+            self._take_back_jump(colour.start)
+            self._book.open("coloured_noise", colour.start, colour.seen - 1, "warning", message)
+        elif (lasting := self._book.latest("coloured_noise")) is not None and lasting.end is None:
+            self._book.close(lasting, colour.end)
+
+    def _take_back_jump(self, since: int) -> None:
+        """Colour makes the differences of the loss smaller: a jump that began with it was no change of temperature."""
+        for kind in ("temperature_jump", "temperature_drift"):
+            lasting = self._book.latest(kind)
+            if lasting is not None and not lasting.withdrawn and lasting.start >= since - 160:
+                self._book.withdraw(lasting, "withdrawn: it is coloured noise")
+
+    def _variance_change(self, found: Change) -> None:
+        coloured = self._book.latest("coloured_noise")
+        if coloured is not None and (coloured.end is None or coloured.end >= found.start):
+            return
+        kind = "temperature_drift" if found.kind == "drift" else "temperature_jump"
+        subject = f"noise of the {self._subject}"
+        announce(self._book, found, subject=subject, layer=-1)
+
+    def _watch_stall(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Raise and end stalls; which of n finite samples, bool [n], are no mere repetition of the ones before."""
+        lasting = self._book.latest("non_finite")
+        if lasting is not None and lasting.end is None:
+            self._book.close(lasting, int(steps[0]))
         limit = self._settings.stall
-        previous = np.concatenate([[self._last_value], values[:-1]])
-        edges = np.flatnonzero(values != previous)
-        position = 0
-        for edge in [*edges.tolist(), len(values)]:
-            if edge > position:
-                before = self._same
-                self._same += edge - position
-                if before < limit <= self._same:
-                    raised = int(steps[position + limit - before - 1])
-                    message = f"{self._subject} is exactly {self._last_value:.6g} since step {self._same_start:,}"
-                    if edge <= len(values) and position:
-                        message = f"{self._subject} is exactly {values[position]:.6g} since step {self._same_start:,}"
-                    self._book.open("stall", self._same_start, raised, "warning", message)
-            if edge < len(values):
-                lasting = self._book.latest("stall")
-                if lasting is not None and lasting.end is None:
-                    self._book.close(lasting, int(steps[edge]))
-                self._same, self._same_start, self._last_value = 1, int(steps[edge]), float(values[edge])
-                position = edge + 1
+        new = np.concatenate([[values[0] != self._last_value], values[1:] != values[:-1]])
+        index = np.arange(len(values))
+        latest = np.maximum.accumulate(np.where(new, index, -1))
+        # Length of the run of identical values that each sample is in, itself included.
+        run = np.where(latest >= 0, index - latest + 1, index + 1 + self._same)
+        for reached in np.flatnonzero((run == limit) | new).tolist():
+            if run[reached] == limit:
+                start = self._same_start if latest[reached] < 0 else int(steps[latest[reached]])
+                message = f"{self._subject} is exactly {values[reached]:.6g} since step {start:,}"
+                self._book.open("stall", start, int(steps[reached]), "warning", message)
+            elif (lasting := self._book.latest("stall")) is not None and lasting.end is None:
+                self._book.close(lasting, int(steps[reached]))
+                if self._relative is not None:
+                    self._settle_at.append(int(steps[reached]))
+        if latest[-1] >= 0:
+            self._same_start = int(steps[latest[-1]])
+        self._same, self._last_value = int(run[-1]), float(values[-1])
+        return run < _REPEATED
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and arrays."""

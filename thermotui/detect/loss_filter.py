@@ -20,7 +20,13 @@ _FIRST_GAIN = 0.3
 _MEDIAN_ABSOLUTE = 0.6745
 _SCALE_FLOOR = 5e-4
 _SLOPE_PER_GAIN = 0.3
-_ANCHOR = 48
+_PART = 16
+_BIAS_GAIN = 0.05
+_FAST_GAIN = 0.06
+_FAST_LAG = (1 - _FAST_GAIN) / _FAST_GAIN
+_LINEAR_SCATTER = 0.1  # relative scatter above which an excess is judged by its logarithm
+_TALL = 0.3  # share of an excursion's height that its samples must reach to count
+_EXTRAPOLATED = 64
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,14 @@ class Excursion:
 class Filtered:
     """What `LossFilter.feed` makes of n samples.
 
-    clean: float64 [n], the level with at most 2.5 scales of surprise. surprise: float64 [n], y minus what was expected.
+    clean: float64 [n], the level with at most 2.5 scales of surprise. surprise: float64 [n], y minus what was expected, about its running mean;
+    scale: float64 [n], the scatter it expected.
     calm: bool [n], False where an excursion froze the level. anchors: samples at which the level was set anew.
     """
 
     clean: NDArray[np.float64]
     surprise: NDArray[np.float64]
+    scale: NDArray[np.float64]
     calm: NDArray[np.bool_]
     anchors: tuple[int, ...]
     excursions: tuple[Excursion, ...]
@@ -71,8 +79,11 @@ class LossFilter:
         self._level = self._slope = self._fast = 0.0
         self._scale = self._power = 0.0
         self._low = -2.33
+        self._bias = 0.0
         self._age = 0
         self._excess = self._deficit = 0.0
+        self._peak = self._height = 0.0
+        self._peak_at = 0
         self._onset = self._drop_onset = 0
         self._drop: list[float] = []
         self._drop_base = 0.0
@@ -80,12 +91,12 @@ class LossFilter:
         self._alarm_state = ""
         self._alarm_base = self._alarm_scale = self._alarm_score = 0.0
         self._alarm_calm = 0
-        self._recent: list[float] = []
 
     def feed(self, y: NDArray[np.float64]) -> Filtered:
         """Filter n finite samples, float64 [n]; any chunking gives the same."""
         self._out_clean: list[float] = []
         self._out_surprise: list[float] = []
+        self._out_scale: list[float] = []
         self._out_calm: list[bool] = []
         self._out_anchors: list[int] = []
         self._out_excursions: list[Excursion] = []
@@ -101,13 +112,14 @@ class LossFilter:
                 i = self._track(samples, i, base)
         self._count = base + n
         return Filtered(
-            np.array(self._out_clean), np.array(self._out_surprise), np.array(self._out_calm, dtype=np.bool_),
+            np.array(self._out_clean), np.array(self._out_surprise), np.array(self._out_scale), np.array(self._out_calm, dtype=np.bool_),
             tuple(self._out_anchors), tuple(self._out_excursions),
         )  # fmt: skip
 
     def _emit(self, clean: float, surprise: float, calm: bool) -> None:
         self._out_clean.append(clean)
         self._out_surprise.append(surprise)
+        self._out_scale.append(self._scale)
         self._out_calm.append(calm)
 
     def _warm_up(self, samples: list[float], i: int) -> int:
@@ -125,11 +137,11 @@ class LossFilter:
     def _track(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
         level, slope, fast, scale, power = self._level, self._slope, self._fast, self._scale, self._power
-        low, age, excess, deficit = self._low, self._age, self._excess, self._deficit
+        low, age, excess, deficit, bias = self._low, self._age, self._excess, self._deficit, self._bias
         floor, minor = self._floor, s.minor
         up, down = math.exp(0.013), math.exp(-0.013)
         sqrt = math.sqrt
-        clean, surprise, calm = self._out_clean, self._out_surprise, self._out_calm
+        clean, surprise, scales, calm = self._out_clean, self._out_surprise, self._out_scale, self._out_calm
         for index in range(i, len(samples)):
             y = samples[index]
             expected = level + slope
@@ -146,29 +158,34 @@ class LossFilter:
             if spread * spread < power:
                 spread = sqrt(power)
             reference = expected if expected > level else level
-            if fast > reference:
-                reference = fast
+            # A falling curve leaves its moving average behind by so many samples' worth of slope.
+            follow = fast + _FAST_LAG * slope if slope < 0.0 else fast
+            if follow > reference:
+                reference = follow
             rise = y - reference
             if excess or rise > 2.5 * spread:
-                linear = math.expm1(min(rise, 50.0)) if self._relative else rise
+                z = self._score(rise, spread)
                 if not excess:
-                    self._onset = base + index
-                excess = max(0.0, excess + linear / spread - 2.5)
-                if excess > (s.spike_settling if settling else s.spike) and rise > (
-                    s.spike_floor if self._relative else 0.0
-                ):
-                    self._alarm_base, self._alarm_scale, self._alarm_score = reference, spread, excess
+                    self._onset, self._peak, self._height = base + index, 0.0, y
+                if z > self._peak:
+                    self._peak, self._peak_at, self._height = z, base + index, y
+                # One sample alone needs three times the excess: heavy tails do that, spikes last.
+                excess = max(0.0, excess + (min(z - 2.5, s.single_share * s.spike) if z < s.single else z - 2.5))
+                threshold = s.spike_settling if settling else s.spike
+                if excess > threshold and rise > (s.spike_floor if self._relative else 0.0) and z > 2.5:
+                    self._alarm_base, self._alarm_scale, self._alarm_score = reference, spread, self._peak
                     self._alarm_state = "spike"
                     self._alarm, self._alarm_calm = [], 0
                     self._out_excursions.append(
-                        Excursion("loss_spike", self._onset, None, base + index, reference, y, rise / spread)
+                        Excursion("loss_spike", self._onset, None, base + index, reference, y, self._peak)
                     )
                     excess = deficit = 0.0
                     self._drop = []
                     break
-                if rise > minor * spread and not settling:
+                if not excess and self._peak > minor and not settling:
+                    at = self._peak_at
                     self._out_excursions.append(
-                        Excursion("minor", base + index, base + index + 1, base + index, reference, y, rise / spread)
+                        Excursion("outlier", at, at + 1, base + index, reference, self._height, self._peak)
                     )
             if self._drop or deficit or error < -2.5 * spread:
                 deficit = self._watch_drop(y, error, spread, deficit, expected, base + index, settling)
@@ -176,6 +193,7 @@ class LossFilter:
                     # A sudden drop is confirmed: start afresh at the new level.
                     clean.append(y)
                     surprise.append(0.0)
+                    scales.append(spread)
                     calm.append(False)
                     self._scale, self._power = scale, power
                     self._anchor(float(np.median(self._drop[-8:])), base + index)
@@ -183,23 +201,27 @@ class LossFilter:
                     return index + 1
             level = expected + gain * step if age < 90 else expected + _LEVEL_GAIN * step
             slope += (trend if age < 90 else _SLOPE_PER_GAIN * _LEVEL_GAIN**2) * step
-            size = error if error >= 0.0 else -error
+            # The scatter about the running mean of the error: a trend that the level lags behind is no noise.
+            centred = error - bias
+            bias += _BIAS_GAIN * (step - bias)
+            size = centred if centred >= 0.0 else -centred
             scale *= up if size > _MEDIAN_ABSOLUTE * scale else down
             if scale < floor:
                 scale = floor
-            square = error * error
+            square = centred * centred
             power += 0.03 * ((square if square < 9.0 * power else 9.0 * power) - power)
             low += 5e-4
             if error < low * scale:
                 low -= 0.05
-            fast += 0.06 * (y - fast) if not excess else 0.0
+            fast += _FAST_GAIN * (y - fast) if not excess else 0.0
             clean.append(expected + step)
-            surprise.append(error)
+            surprise.append(centred)
+            scales.append(spread)
             calm.append(True)
         else:
             index = len(samples)
         self._level, self._slope, self._fast, self._scale, self._power = level, slope, fast, scale, power
-        self._low, self._age, self._excess, self._deficit = low, age, excess, deficit
+        self._low, self._age, self._excess, self._deficit, self._bias = low, age, excess, deficit, bias
         return index
 
     def _watch_drop(
@@ -230,64 +252,91 @@ class LossFilter:
 
     def _anchor(self, level: float, at: int) -> None:
         self._level = self._fast = level
-        self._slope = 0.0
+        self._slope = self._bias = 0.0
         self._age = 0
         self._excess = self._deficit = 0.0
         self._out_anchors.append(at)
 
     def _follow_alarm(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
+        fall = min(self._slope, 0.0)
         for index in range(i, len(samples)):
             y = samples[index]
             at = base + index
-            self._alarm.append(y)
-            self._emit(self._alarm_base, 0.0, False)
-            if self._alarm_state == "divergence":
-                if len(self._alarm) == 2 * _ANCHOR:
-                    earlier, later = (float(np.median(part)) for part in np.split(np.array(self._alarm), 2))
-                    if later - earlier > 3 * self._alarm_scale:
-                        self._alarm = self._alarm[_ANCHOR:]
-                        continue
-                    self._finish(Excursion("divergence", self._onset, at + 1, at, self._alarm_base, later, 0.0, True))
-                    self._anchor(later, at)
-                    return index + 1
-                continue
-            z = (y - self._alarm_base) / self._alarm_scale
-            self._alarm_score = max(self._alarm_score, z)
-            self._alarm_calm = self._alarm_calm + 1 if z < s.spike_release else 0
+            # A falling curve would have gone on falling for a while.
+            expected = self._alarm_base + fall * min(len(self._alarm), _EXTRAPOLATED)
+            rise = y - expected
+            self._alarm.append(rise)
+            self._emit(expected, 0.0, False)
+            self._alarm_score = max(self._alarm_score, self._score(rise, self._alarm_scale))
+            self._alarm_calm = self._alarm_calm + 1 if rise < s.spike_release * self._alarm_scale else 0
             if self._alarm_calm == s.spike_calm:
-                end = at + 1 - s.spike_calm
-                kind = "outlier" if end - self._onset <= s.outlier_longest else "loss_spike"
-                height = max(self._alarm)
-                self._finish(Excursion(kind, self._onset, end, at, self._alarm_base, height, self._alarm_score, True))
+                self._returned(at, expected)
                 return index + 1
-            if len(self._alarm) == s.spike_longest:
-                self._stays_up(at)
+            if len(self._alarm) >= s.step_after and len(self._alarm) % _PART == 0 and self._judge(at, expected):
                 return index + 1
         return len(samples)
+
+    def _returned(self, at: int, expected: float) -> None:
+        """The loss is back where it was: a spike, an outlier or a divergence is over."""
+        end = at + 1 - self._settings.spike_calm
+        excess = np.array(self._alarm)
+        tall = int(np.count_nonzero(excess > _TALL * excess.max())) + at + 1 - len(self._alarm) - self._onset
+        kind = "outlier" if tall <= self._settings.outlier_longest else "loss_spike"
+        if self._alarm_state == "divergence":
+            kind = "divergence"
+        height = self._alarm_base + float(excess.max())
+        if end - self._onset > _PART:
+            self._out_anchors.append(at)
+        self._level = self._fast = expected
+        self._finish(Excursion(kind, self._onset, end, at, self._alarm_base, height, self._alarm_score, True))
+
+    def _judge(self, at: int, expected: float) -> bool:
+        """Whether the excursion turns out to be a step up or the end of a divergence: the level is set anew."""
+        values = np.array(self._alarm[-self._settings.spike_longest :])
+        parts = np.median(values[len(values) % _PART :].reshape(-1, _PART), axis=1)
+        excess = float(parts[-1])
+        recent = expected + excess
+        rise = float(parts[-1] - parts[-2])
+        before = self._alarm_base
+        if self._alarm_state == "divergence":
+            if len(parts) >= 4 and float(parts[-2:].mean() - parts[-4:-2].mean()) < self._alarm_scale:
+                self._finish(Excursion("divergence", self._onset, at + 1, at, before, recent, self._alarm_score, True))
+                self._anchor(recent, at)
+                return True
+            return False
+        if len(parts) >= 3 and min(rise, float(parts[-2] - parts[-3])) > 1.2 * self._alarm_scale:
+            self._out_excursions.append(
+                Excursion("divergence", self._onset, None, at, before, recent, self._alarm_score, True)
+            )
+            self._alarm_state = "divergence"
+            return False
+        flat = abs(rise) < max(self._alarm_scale, 0.15 * excess)
+        stays = flat and excess > 0.7 * float(parts.max())
+        if not stays and len(self._alarm) < self._settings.spike_longest:
+            return False
+        first = at + 1 - len(self._alarm)
+        settled = np.flatnonzero(np.array(self._alarm) > excess - self._alarm_scale)
+        end = max(first + (int(settled[0]) if settled.size else 0) + 1, self._onset + 1)
+        self._finish(Excursion("step_up", self._onset, end, at, before, recent, self._alarm_score, True))
+        self._anchor(recent, at)
+        return True
+
+    def _score(self, rise: float, scale: float) -> float:
+        """The excess in scales: of the loss itself where the scatter is small, of its logarithm where it is large."""
+        if not self._relative:
+            return rise / scale
+        curve = 1.0 / (1.0 + (scale / _LINEAR_SCATTER) ** 2)
+        return math.expm1(min(rise * curve, 50.0)) / (curve * scale)
+
+    def settle(self) -> None:
+        """The next samples may be at another level: follow fast for a while."""
+        self._age = 0
 
     def _finish(self, excursion: Excursion) -> None:
         self._out_excursions.append(excursion)
         self._alarm_state = ""
         self._alarm = []
-
-    def _stays_up(self, at: int) -> None:
-        tail = np.array(self._alarm[-3 * _ANCHOR :])
-        medians = [float(np.median(part)) for part in np.array_split(tail, 3)]
-        before = self._alarm_base
-        rising = medians[1] - medians[0] > 3 * self._alarm_scale and medians[2] - medians[1] > 3 * self._alarm_scale
-        if rising:
-            self._out_excursions.append(
-                Excursion("divergence", self._onset, None, at, before, medians[2], self._alarm_score, True)
-            )
-            self._alarm_state = "divergence"
-            self._alarm = self._alarm[-_ANCHOR:]
-            return
-        settled = np.flatnonzero(np.array(self._alarm) > medians[2] - self._alarm_scale)
-        end = at + 1 - len(self._alarm) + (int(settled[0]) if settled.size else 0) + 1
-        end = max(end, self._onset + 1)
-        self._finish(Excursion("step_up", self._onset, end, at, before, medians[2], self._alarm_score, True))
-        self._anchor(medians[2], at)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state between two chunks."""

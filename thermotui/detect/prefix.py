@@ -1,4 +1,4 @@
-"""Running sums at every eighth sample: any window mean in two look-ups, the same bit for bit in any chunking."""
+"""Running sums at every eighth sample (or another grid): any window mean in two look-ups, the same bit for bit in any chunking."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class PrefixSums:
     samples arrived. `boundary` is the step at a grid point: one after the step of the last sample before it.
     """
 
-    def __init__(self, shape: tuple[int, ...], keep: int) -> None:
+    def __init__(self, shape: tuple[int, ...], keep: int, grid: int = GRID) -> None:
+        self._grid = grid
         self._total = np.zeros(shape)
-        self._keep = keep // GRID + 1
+        self._keep = keep // grid + 1
         self.count = 0
         self._first = 0
         self._sums = np.zeros((1, *shape))
@@ -30,7 +31,7 @@ class PrefixSums:
     @property
     def first(self) -> int:
         """The earliest sample (a multiple of the grid) that a window may begin at."""
-        return self._first * GRID
+        return self._first * self._grid
 
     def feed(self, values: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
         """Add n samples, float64 [n, *shape], taken at `steps` [n]; returns the new grid points as sample counts."""
@@ -45,8 +46,8 @@ class PrefixSums:
         sums[1:] = values
         np.add.accumulate(sums, axis=0, out=sums)
         self._total = sums[-1].copy()
-        offset = GRID - self.count % GRID
-        grid = np.arange(self.count + offset, self.count + n + 1, GRID, dtype=np.int64)
+        offset = self._grid - self.count % self._grid
+        grid = np.arange(self.count + offset, self.count + n + 1, self._grid, dtype=np.int64)
         if grid.size:
             at = grid - self.count
             kept_sums = self._sums[-self._keep :]
@@ -59,11 +60,11 @@ class PrefixSums:
 
     def at(self, samples: NDArray[np.int64]) -> NDArray[np.float64]:
         """Running sums at grid points given as sample counts, [len(samples), *shape]."""
-        return self._sums[samples // GRID - self._first]
+        return self._sums[samples // self._grid - self._first]
 
     def at_columns(self, samples: NDArray[np.int64]) -> NDArray[np.float64]:
         """Running sums where each of the last axis' entries has its own grid points: samples [n, L] → [n, …, L]."""
-        index = samples // GRID - self._first
+        index = samples // self._grid - self._first
         columns = np.arange(samples.shape[-1])
         return (
             np.moveaxis(self._sums[index, ..., columns], -1, 1) if self._sums.ndim > 2 else self._sums[index, columns]
@@ -71,7 +72,7 @@ class PrefixSums:
 
     def boundary(self, sample: int) -> int:
         """The step at a grid point."""
-        return int(self._steps[max(sample // GRID - self._first, 0)])
+        return int(self._steps[max(sample // self._grid - self._first, 0)])
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays and integers."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
 from thermotui.detect.colour import coloured_layers, epoch_echo
-from thermotui.detect.scale_change import Change, ScaleChange
+from thermotui.detect.scale_change import ScaleChange, announce
 from thermotui.detect.settings import Settings
 
 _KURTOSIS_WINDOW = 16
@@ -49,7 +49,9 @@ class ReservoirDetector:
         # Zero would have no logarithm: a frozen layer has no temperature.
         temperature[~(temperature > 0.0)] = np.nan
         for change in self._temperature.feed(temperature, steps):
-            self._change(change)
+            announce(
+                self._book, change, subject=f"temperature of layer {self._layers[change.layer]}", layer=change.layer
+            )
         self._threshold("heavy_tail", steps, self._kurtosis.feed(rows["noise_kurtosis"]), self._settings.kurtosis)
         gaps = self._gap.feed(rows["reversibility_gap"])
         self._threshold("reversibility_loss", steps, gaps, self._settings.reversibility_gap)
@@ -77,24 +79,6 @@ class ReservoirDetector:
                     )  # fmt: skip
                 elif lasting is not None and lasting.end is None:
                     self._book.close(lasting, max(step - window + 1, lasting.start + 1))
-
-    def _change(self, found: Change) -> None:
-        name = self._layers[found.layer]
-        lasting = self._book.latest("temperature_drift", found.layer)
-        if found.kind == "settled":
-            if lasting is not None and lasting.end is None:
-                self._book.close(lasting, found.end)
-            return
-        ratio = found.after / found.before
-        word = "rose" if ratio > 1 else "fell"
-        message = (
-            f"temperature of layer {name} {word} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
-            f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
-        )
-        kind, end = ("temperature_drift", None) if found.kind == "drift" else ("temperature_jump", found.end)
-        self._book.open(
-            kind, found.start, found.end - 1, "warning", message, layer=found.layer, end=end, p_value=found.p_value
-        )
 
     def _threshold(self, kind: str, steps: NDArray[np.int64], medians: NDArray[np.float64], limit: float) -> None:
         sentence, severity = _SENTENCES[kind]

@@ -9,21 +9,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.detect.book import AlertBook
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
 from thermotui.detect.prefix import GRID, PrefixSums
 from thermotui.detect.settings import Settings
 
-WINDOWS = (32, 64, 128, 256)
+WINDOWS = (24, 32, 48, 64, 128, 256)
 _REFERENCE = 512
 _LATE = 256
+_SLOW = 160  # samples: a change that takes longer is a drift
 _BLOCK = 2048
+_WIDTH = 32  # samples of the blocks whose means tell the slow scatter
+_CLEARLY = 0.95  # share of a jump's squared error that a ramp must stay below to be believed
+_AFTER_JUMP = (128, 256, 512, 1024)  # samples after which a jump is looked at again
+_CONTINUED = 3.0
+_CONTINUED_RATIO = 1.2
+_USUAL_SCATTER = 0.6  # of the absolute value of normal noise
+_FEWEST = 8  # blocks that tell a scatter at all
+_LONG = 1024  # samples that such blocks are taken from
 
 
 @dataclass(frozen=True)
 class Change:
     """A change of one layer's mean: steps [start, end), means before and after, z-score and its p-value.
 
-    `kind` is "jump", "drift" or "settled" (a drift is over, at `end`).
+    `kind` is "jump", "drift", "settled" (a drift is over, at `end`) or "continued" (a jump turns out to be a drift).
     """
 
     kind: str
@@ -36,6 +46,27 @@ class Change:
     p_value: float
 
 
+def announce(book: AlertBook, found: Change, *, subject: str, layer: int) -> None:
+    """Enter a change into the book, `subject` in its sentence."""
+    drift = book.latest("temperature_drift", layer)
+    if found.kind == "settled":
+        if drift is not None and drift.end is None:
+            book.close(drift, found.end)
+        return
+    if found.kind == "continued":
+        jump = book.latest("temperature_jump", layer)
+        if jump is not None and not jump.withdrawn:
+            book.withdraw(jump, "withdrawn: it went on, as a drift")
+    ratio = found.after / found.before
+    verb = "rose" if ratio > 1 else "fell"
+    message = (
+        f"{subject} {verb} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
+        f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
+    )
+    kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)
+    book.open(kind, found.start, found.end - 1, "warning", message, layer=layer, end=end, p_value=found.p_value)
+
+
 class ScaleChange:
     """g = ln(mean over the last w / mean over up to 4w before), against its error from the reference's own scatter.
 
@@ -45,14 +76,18 @@ class ScaleChange:
     256 samples against the first 512 of the interval, |g| > ln `drift_ratio`. After a jump the interval begins anew.
     """
 
-    def __init__(self, layers: int, settings: Settings) -> None:
+    def __init__(self, layers: int, settings: Settings, *, witness: bool = False) -> None:
+        self._witness = witness
+        self._blocks = PrefixSums((2, layers), _LONG // _WIDTH + 2 * _BLOCK // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
-        self._sums = PrefixSums((3, layers), 5 * WINDOWS[-1] + 2 * _BLOCK)
+        self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * _BLOCK)
         self._previous = np.full(layers, np.nan)
+        self._last_block = np.full(layers, np.nan)
         self._origin = np.zeros(layers, dtype=np.int64)
         self._reference = np.full((3, layers), np.nan)
         self._drifting = np.zeros(layers, dtype=np.bool_)
+        self._jumped: dict[int, tuple[int, float, float]] = {}
 
     def feed(self, values: NDArray[np.float64], steps: NDArray[np.int64]) -> list[Change]:
         """Look at n more measurements, float64 [n, L]; a NaN stands for the measurement before it."""
@@ -79,21 +114,25 @@ class ScaleChange:
         products = before[:-1] * values
         columns = np.nan_to_num(np.stack([values, values**2, products], axis=1), nan=0.0)
         grid = self._sums.feed(columns, steps)
+        wide = grid[grid % _WIDTH == 0]
+        if wide.size:
+            means = (self._sums.at(wide)[:, 0] - self._sums.at(wide - _WIDTH)[:, 0]) / _WIDTH
+            steps_between = np.diff(np.vstack([self._last_block, means]), axis=0)
+            self._last_block = means[-1]
+            self._blocks.feed(np.stack([means, np.nan_to_num(steps_between) ** 2], axis=1), wide)
         changes: list[Change] = []
         while grid.size:
             self._take_references(int(grid[-1]))
-            at, hits = self._first_jump(grid)
-            drift_until = grid if at is None else grid[grid <= at]
-            drifts = self._drifts(drift_until)
-            if drifts and (at is None or drifts[0][0] < at):
-                at, found = drifts[0][0], [d for d in drifts if d[0] == drifts[0][0]]
-                changes += [change for _, change in found]
-                self._apply([change for _, change in found], at)
-            elif at is not None:
-                changes += hits
-                self._apply(hits, at)
-            else:
+            at, found = self._first_jump(grid)
+            until = grid if at is None else grid[grid <= at]
+            for others in (self._continuations(until), self._drifts(until)):
+                if others and (at is None or others[0][0] < at):
+                    at = others[0][0]
+                    found = [change for when, change in others if when == at]
+            if at is None:
                 break
+            changes += found
+            self._apply(found, at)
             grid = grid[grid > at]
         return changes
 
@@ -106,10 +145,14 @@ class ScaleChange:
         for change in changes:
             if change.kind == "settled":
                 self._drifting[change.layer] = False
-            if change.kind == "drift":
+            if change.kind in ("drift", "continued"):
                 self._drifting[change.layer] = True
-            self._origin[change.layer] = at
-            self._reference[:, change.layer] = np.nan
+                self._jumped.pop(change.layer, None)
+            if change.kind == "jump":
+                self._jumped[change.layer] = (at, change.before, change.after)
+            layers = slice(None) if self._witness else change.layer
+            self._origin[layers] = at
+            self._reference[:, layers] = np.nan
 
     def _take_references(self, last: int) -> None:
         due = np.flatnonzero(np.isnan(self._reference[0]) & (self._origin + _REFERENCE <= last))
@@ -118,8 +161,29 @@ class ScaleChange:
             ends = self._sums.at(np.array([origin, origin + _REFERENCE]))
             self._reference[:, layer] = ends[1, :, layer] - ends[0, :, layer]
 
+    def _scatter(self, until: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Squared relative error of one sample's worth of mean, by differences of block means before `until`, [n, L].
+
+        Neighbouring blocks, so that neither a drift nor a jump in the reference passes for scatter.
+        """
+        end = np.broadcast_to((until // _WIDTH)[:, None], (len(until), self._layers))
+        begin = np.maximum(-(-self._origin // _WIDTH)[None, :], end - _LONG // _WIDTH)
+        begin = np.minimum(np.maximum(begin, self._blocks.first), end)
+        count = end - begin
+        sums = self._blocks.at_columns(end) - self._blocks.at_columns(begin)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = sums[:, 0] / count
+            # Few blocks tell their own scatter badly: widen it.
+            relative = _WIDTH * sums[:, 1] / (2 * count) / mean**2 * (1 + 1 / np.sqrt(count))
+        return np.where(count >= _FEWEST, relative, np.nan)
+
     def _scores(
-        self, recent: NDArray[np.float64], w: int, reference: NDArray[np.float64], n: NDArray[np.int64] | int
+        self,
+        recent: NDArray[np.float64],
+        w: int,
+        reference: NDArray[np.float64],
+        n: NDArray[np.int64] | int,
+        scatter: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """g and its error from sums of x, x², x·x₋₁: arrays [..., 3, L]."""
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -127,24 +191,29 @@ class ScaleChange:
             variance = np.maximum(reference[..., 1, :] / n - mean**2, 0.0)
             colour = np.clip((reference[..., 2, :] / n - mean**2) / variance, 0.0, 0.98)
             g = np.log(recent[..., 0, :] / w / mean)
-            se = np.sqrt(variance / mean**2 * (1 + colour) / (1 - colour) * (1 / w + 1 / n))
+            white = np.maximum(reference[..., 1, :] - reference[..., 2, :], 0.0) / n
+            known = np.maximum(white / mean**2, scatter)
+            relative = np.where(np.isnan(scatter), variance / mean**2 * (1 + colour) / (1 - colour), known)
+            se = np.sqrt(relative * (1 / w + 1 / n))
         return g, np.maximum(se, 1e-6)
 
     def _first_jump(self, grid: NDArray[np.int64]) -> tuple[int | None, list[Change]]:
         s = self._settings
         looks: dict[int, dict[int, tuple[float, int, float, float]]] = {}
         for w in WINDOWS:
-            ends = grid[(grid % (w // 4) == 0) & (grid >= 3 * w)]
+            ends = grid[(grid % max(w // 4 // GRID * GRID, GRID) == 0) & (grid >= 3 * w)]
             if not ends.size:
                 continue
             now, middle = self._sums.at(ends), self._sums.at(ends - w)
-            begin = np.maximum((ends - 5 * w)[:, None], self._origin)
+            begin = np.maximum((ends - 9 * w)[:, None], self._origin)
             begin = np.minimum(begin, (ends - w)[:, None])
             n = (ends - w)[:, None] - begin
-            g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n)
+            g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n, self._scatter(ends - w))
             with np.errstate(invalid="ignore"):
                 z = g / se
                 hit = (np.abs(z) > s.temperature_z) & (np.abs(g) > math.log(s.temperature_ratio)) & (n >= 2 * w)
+                if self._witness:
+                    hit = self._agreed(hit, g)
             for row, layer in zip(*np.nonzero(hit), strict=True):
                 best = looks.setdefault(int(ends[row]), {})
                 if abs(z[row, layer]) > abs(best.get(int(layer), (0.0,))[0]):
@@ -159,13 +228,88 @@ class ScaleChange:
             hits = []
             for layer in np.flatnonzero(accepted):
                 score, w, mean_before, mean_now = looks[at][int(layer)]
-                start, end = self._sums.boundary(at - w), self._sums.boundary(at)
-                hits.append(
-                    Change("jump", int(layer), start, end, mean_before, mean_now, score, float(p_values[layer]))
-                )
+                kind, begin = self._shape(at, w, int(layer))
+                earlier = self._jumped.get(int(layer))
+                same_way = earlier is not None and (mean_now - mean_before) * (earlier[2] - earlier[1]) > 0
+                if earlier is not None and same_way and at - earlier[0] <= _AFTER_JUMP[-1]:
+                    # Two jumps the same way so soon are one drift.
+                    kind, mean_before = "continued", earlier[1]
+                    _, begin = self._shape(at, WINDOWS[-1], int(layer), since=max(earlier[0] - 4 * WINDOWS[-1], 0))
+                start, end = self._sums.boundary(begin), self._sums.boundary(at)
+                hits.append(Change(kind, int(layer), start, end, mean_before, mean_now, score, float(p_values[layer])))
             if hits:
                 return at, hits
         return None, []
+
+    @staticmethod
+    def _agreed(hit: NDArray[np.bool_], g: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The first series counts where the second, its witness, moved half as far the same way; never the second."""
+        agreed = hit.copy()
+        agreed[:, 0] &= g[:, 1] * np.sign(g[:, 0]) > 0.5 * np.abs(g[:, 0])
+        agreed[:, 1] = False
+        return agreed
+
+    def _shape(self, at: int, w: int, layer: int, since: int | None = None) -> tuple[str, int]:
+        """Whether the logarithm of the mean moved at once or along a ramp, by least squares; and since when."""
+        width = max(w // 4 // GRID * GRID, GRID)
+        origin = int(self._origin[layer]) if since is None else max(since, self._sums.first)
+        blocks = min(20, (at - origin) // width)
+        ends = at - width * np.arange(blocks, -1, -1, dtype=np.int64)
+        means = np.diff(self._sums.at(ends)[:, 0, layer]) / width
+        y = np.log(np.maximum(means, 1e-300))
+        # Ramps from block `begin` to block `finish`, flat on both sides; a jump is a ramp of no length.
+        begin, finish = np.triu_indices(blocks + 1)
+        inside = (begin > 0) & (begin < blocks)
+        begin, finish = begin[inside], finish[inside]
+        position = np.arange(blocks) + 0.5
+        length = np.maximum(finish - begin, 1e-9)
+        ramp = np.clip((position[None, :] - begin[:, None]) / length[:, None], 0.0, 1.0)
+        ramp -= ramp.mean(axis=1, keepdims=True)
+        explained = (ramp @ y) ** 2 / np.maximum((ramp**2).sum(axis=1), 1e-12)
+        total = float(np.sum((y - y.mean()) ** 2))
+        jump = finish == begin
+        slow = ((finish - begin) * width >= _SLOW) & (finish - begin >= 4)
+        best_jump = int(np.argmax(np.where(jump, explained, -1.0)))
+        best_ramp = int(np.argmax(np.where(slow, explained, -1.0))) if slow.any() else best_jump
+        left = total - explained
+        if slow.any() and left[best_ramp] < _CLEARLY * left[best_jump]:
+            return "drift", int(ends[begin[best_ramp]])
+        return "jump", self._split(int(ends[0]), at, int(ends[begin[best_jump]]), width, layer)
+
+    def _split(self, first: int, last: int, near: int, width: int, layer: int) -> int:
+        """The grid point within `width` of `near` that best splits [first, last) into two means."""
+        points = np.arange(max(near - width, first + GRID), min(near + width, last - GRID) + 1, GRID, dtype=np.int64)
+        sums = self._sums.at(np.concatenate([[first], points, [last]]))[:, 0, layer]
+        before, after = points - first, last - points
+        tiny = 1e-300
+        ratio = np.log(np.maximum((sums[1:-1] - sums[0]) / before, tiny)) - np.log(
+            np.maximum((sums[-1] - sums[1:-1]) / after, tiny)
+        )
+        return int(points[np.argmax(before * after * ratio**2)])
+
+    def _continuations(self, grid: NDArray[np.int64]) -> list[tuple[int, Change]]:
+        """Jumps after which the mean went on moving the same way, over the first samples of the new interval."""
+        found = []
+        for layer, (since, before, after) in list(self._jumped.items()):
+            for span in _AFTER_JUMP:
+                at = since + span
+                if not grid.size or not grid[0] <= at <= grid[-1]:
+                    continue
+                sums = self._sums.at(np.array([at, at - span // 2]))[:, :, layer]
+                mean = float(sums[0, 0] - sums[1, 0]) / (span // 2)
+                g = math.log(max(mean, 1e-300) / after)
+                relative = float(self._scatter(np.array([since]))[0, layer])
+                relative = _USUAL_SCATTER if math.isnan(relative) else relative
+                score = g / math.sqrt(relative * (2 / span + 1 / WINDOWS[0]))
+                if score * math.copysign(1, after - before) > _CONTINUED and abs(g) > math.log(_CONTINUED_RATIO):
+                    _, begin = self._shape(at, WINDOWS[-1], layer, since=max(since - 4 * WINDOWS[-1], 0))
+                    start, end = self._sums.boundary(begin), self._sums.boundary(at)
+                    p_value = two_sided_p(score)
+                    found.append((at, Change("continued", layer, start, end, before, mean, score, p_value)))
+                    break
+            if grid.size and grid[0] > since + _AFTER_JUMP[-1]:
+                del self._jumped[layer]
+        return sorted(found, key=lambda item: item[0])
 
     def _drifts(self, grid: NDArray[np.int64]) -> list[tuple[int, Change]]:
         s = self._settings
@@ -173,18 +317,21 @@ class ScaleChange:
         if not ends.size:
             return []
         recent = self._sums.at(ends) - self._sums.at(ends - _LATE)
-        g, se = self._scores(recent, _LATE, self._reference, _REFERENCE)
+        g, se = self._scores(recent, _LATE, self._reference, _REFERENCE, self._scatter(ends - _LATE))
         with np.errstate(invalid="ignore"):
             ready = ends[:, None] - _LATE - _REFERENCE >= self._origin
             z_scores = g / se
             moved = ready & (np.abs(g) > math.log(s.drift_ratio)) & (np.abs(z_scores) > s.temperature_z)
+            if self._witness:
+                moved = self._agreed(moved, g)
             settled = ready & self._drifting & ~moved
         found = []
         for row, layer in zip(*np.nonzero(moved | settled), strict=True):
             at, column = int(ends[row]), int(layer)
             mean_now = float(recent[row, 0, column]) / _LATE
-            kind = "drift" if moved[row, column] else "settled"
-            start = self._sums.boundary(int(self._origin[column]))
+            shape, begin = self._shape(at, WINDOWS[-1], column) if moved[row, column] else ("settled", at)
+            kind = shape
+            start = self._sums.boundary(begin)
             score = float(z_scores[row, column])
             before = mean_now / math.exp(float(g[row, column]))
             end = self._sums.boundary(at)
@@ -193,13 +340,19 @@ class ScaleChange:
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays."""
-        names = ("_previous", "_origin", "_reference", "_drifting")
-        return {"sums": self._sums.state_dict()} | {name: getattr(self, name).copy() for name in names}
+        names = ("_previous", "_last_block", "_origin", "_reference", "_drifting")
+        return {
+            "sums": self._sums.state_dict(),
+            "blocks": self._blocks.state_dict(),
+            "jumped": [[layer, *jump] for layer, jump in self._jumped.items()],
+        } | {name: getattr(self, name).copy() for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         for name, value in state.items():
-            if name == "sums":
-                self._sums.load_state_dict(value)
+            if name == "jumped":
+                self._jumped = {int(layer): (int(at), float(a), float(b)) for layer, at, a, b in value}
+            elif name in ("sums", "blocks"):
+                getattr(self, f"_{name}").load_state_dict(value)
             else:
                 setattr(self, name, np.copy(value))

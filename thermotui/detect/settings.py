@@ -18,14 +18,21 @@ class Settings:
     """Samples after the warm-up (or a re-anchoring) in which the level still follows fast and alarms are harder."""
     spike: float = 5.5
     """Accumulated excess, in scales beyond 2.5, that raises a loss spike."""
+    single: float = 15.0
+    """Excess of one sample that is an alarm by itself; below it, one sample counts for `single_share` of an alarm."""
+    single_share: float = 0.82
     spike_settling: float = 12.0
     spike_floor: float = 0.003
     """Smallest relative excess of the loss worth an alarm."""
     spike_release: float = 2.5
     spike_calm: int = 8
     """Consecutive samples below `spike_release` that end a spike."""
-    spike_longest: int = 150
-    """After so many samples a spike is a step up or a divergence."""
+    step_after: int = 32
+    """Samples after which an excursion that stays flat is a step up, and one that keeps rising a divergence."""
+    spike_longest: int = 600
+    """After so many samples a spike is a step up, whatever its shape."""
+    outlier: float = 20.0
+    """Height of an outlier that is worth a warning; smaller ones are minor."""
     outlier_longest: int = 2
     """Excursions of at most so many samples are outliers."""
     minor: float = 5.0
@@ -40,7 +47,7 @@ class Settings:
     """Identical values in a row."""
     merge: int = 50
     """Alarms of one kind at most so many samples apart are one."""
-    temperature_z: float = 5.5
+    temperature_z: float = 5.2
     """z-score of a jump of the temperature of a single layer; for more, Benjamini–Hochberg at the same level."""
     temperature_ratio: float = 1.45
     drift_ratio: float = 1.6
@@ -48,7 +55,7 @@ class Settings:
     """Level of each scheduled look of the stationarity test."""
     colour: float = 0.45
     """Lag-1 autocorrelation of the loss noise."""
-    colour_z: float = 7.0
+    colour_z: float = 6.5
     colour_lags: float = 0.1
     """Autocorrelation of η at any lag beyond the epoch echo that is worth an alert, if it is significant."""
     fdr: float = 0.05

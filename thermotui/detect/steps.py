@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.detect.prefix import PrefixSums
+from thermotui.detect.prefix import GRID, PrefixSums
 from thermotui.detect.settings import Settings
 
 WINDOWS = (8, 16, 32, 64, 128, 256, 512)
@@ -19,29 +19,35 @@ _SIZE = 1.2  # smallest step, in standard deviations of the noise
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the level between samples; `start`, `end` are steps [start, end), `size` in units of y."""
+    """A step of the level, steps [start, end), seen at `seen`; `size` in units of y.
+
+    `kind` is step_up, step_down, divergence (it still rises at `seen`) or settled (a divergence is over).
+    """
 
     kind: str
     start: int
     end: int
+    seen: int
     size: float
     score: float
 
 
 class StepTest:
-    """M1, M2, M3 are the means of the last three windows of w samples, A the noise, V its long-run variance factor.
+    """M1 … M4 are the means of the last four windows of w samples, A the noise, V its long-run variance factor.
 
-    A step down is M1 − 2M2 + M3 < −z √6 A √(V/w), with that and M1 − M2 both below −1.2 A: a convex decay cannot
-    trigger it. A step up is M1 − M2 > z √2 A √(V/w), above 1.2 A and above `spike_floor`.
+    A step down is M1 − M2 − min(M2 − M3, M3 − M4) < −z √6 A √(V/w), with that and M1 − M2 both below −1.2 A: neither a
+    convex decay nor the end of a bump can trigger it. A step up is M1 − M2 > z √2 A √(V/w), above 1.2 A and above `spike_floor`, once its
+    last window is flat; a divergence is the same with M2 − M3 more than half as large.
     """
 
     def __init__(self, settings: Settings, *, relative: bool) -> None:
         self._settings = settings
         self._relative = relative
-        self._sums = PrefixSums((5,), 3 * WINDOWS[-1] + 8)
+        self._sums = PrefixSums((5,), 4 * WINDOWS[-1] + 8)
         self._previous = 0.0
         self._origin = 0
         self._locked = 0
+        self._rising = 0
 
     def restart(self) -> None:
         """The level was set anew: windows may not reach back beyond this sample."""
@@ -63,40 +69,72 @@ class StepTest:
         grid = self._sums.feed(columns, steps)
         if not grid.size:
             return []
-        found: list[tuple[int, int, float, float]] = []
+        found: list[tuple[int, int, str, float, float]] = []
         for w in WINDOWS:
-            ends = grid[(grid % max(8, w // 4) == 0) & (grid - 3 * w >= self._origin)]
+            ends = grid[(grid % max(8, w // 4) == 0) & (grid - 4 * w >= self._origin)]
             if ends.size:
                 found.extend(self._look(ends, w))
         result = []
-        for end, w, size, score in sorted(found):
-            if end < self._locked or end - 3 * w < self._origin:
+        for end, w, kind, size, score in sorted(found):
+            if end - 4 * w < self._origin:
                 continue
-            self._locked = end + 3 * w
-            kind = "step_up" if size > 0 else "step_down"
-            start = self._sums.boundary(end - w)
-            result.append(Step(kind, start, self._sums.boundary(end), size, score))
+            if kind == "settled":
+                if w == self._rising:
+                    at = self._sums.boundary(end)
+                    result.append(Step(kind, at, at, at, size, score))
+                    self._rising = 0
+                continue
+            if end < self._locked or (kind == "divergence" and self._rising):
+                continue
+            if kind == "divergence":
+                self._rising = w
+                begin, length = end - 2 * w, 2 * w
+            else:
+                self._locked = end + 3 * w
+                begin, length = self._split(end, w), GRID
+            begin_step = self._sums.boundary(begin)
+            seen = self._sums.boundary(end)
+            result.append(Step(kind, begin_step, self._sums.boundary(begin + length), seen, size, score))
         return result
 
-    def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, float, float]]:
+    def _split(self, end: int, w: int) -> int:
+        """The grid point that best splits the last 2w samples into two means."""
+        points = np.arange(end - 2 * w + GRID, end, GRID, dtype=np.int64)
+        sums = self._sums.at(np.concatenate([[end - 2 * w], points, [end]]))[:, 0]
+        before, after = points - (end - 2 * w), end - points
+        gap = (sums[-1] - sums[1:-1]) / after - (sums[1:-1] - sums[0]) / before
+        return int(points[np.argmax(before * after * gap**2)])
+
+    def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, str, float, float]]:
         s = self._settings
-        p0, p1, p2, p3 = (self._sums.at(ends - k * w) for k in range(4))
-        m1, m2, m3 = ((a[:, 0] - b[:, 0]) / w for a, b in ((p0, p1), (p1, p2), (p2, p3)))
+        p0, p1, p2, p3, p4 = (self._sums.at(ends - k * w) for k in range(5))
+        half = self._sums.at(ends - max(w // 2 // GRID, 1) * GRID)
+        m1, m2, m3, m4 = ((a[:, 0] - b[:, 0]) / w for a, b in ((p0, p1), (p1, p2), (p2, p3), (p3, p4)))
         noise = p0 - p3
         samples = np.maximum(noise[:, 4], 1.0)
         absolute = _MEAN_ABSOLUTE * noise[:, 1] / samples
         colour = np.clip(noise[:, 2] / np.maximum(noise[:, 3], 1e-300), 0.0, 0.95)
         factor = np.sqrt((1 + colour) / (1 - colour) / w)
-        bend, rise = m1 - 2 * m2 + m3, m1 - m2
+        rise, before = m1 - m2, m2 - m3
+        bend = rise - np.minimum(before, m3 - m4)
         unit = np.maximum(absolute * factor, 1e-300)
         down = (bend < -s.step * math.sqrt(6) * unit) & (bend < -_SIZE * absolute) & (rise < -_SIZE * absolute)
         up = (rise > s.step * math.sqrt(2) * unit) & (rise > _SIZE * absolute)
         if self._relative:
             up &= rise > s.spike_floor
-        enough = noise[:, 4] >= 1.5 * w
+        last = max(w // 2 // GRID, 1) * GRID
+        late = (p0[:, 0] - half[:, 0]) / last - (m1 if last < w else m2)
+        flat = late < 0.15 * rise
+        diverges = up & (before > 0.5 * rise) & ~flat
+        kinds = np.select([diverges, up & flat & ~diverges, down], ["divergence", "step_up", "step_down"], "")
+        kinds[(kinds == "") & (rise < 3 * math.sqrt(2) * unit)] = "settled"
+        kinds[(noise[:, 4] < 1.5 * w) & (kinds != "settled")] = ""
+        wanted = kinds != ""
+        if not self._rising and not np.any(kinds == "divergence"):
+            wanted &= kinds != "settled"
         return [
-            (int(ends[i]), w, float(rise[i]), float(abs(rise[i]) / (math.sqrt(2) * unit[i])))
-            for i in np.flatnonzero((down | up) & enough)
+            (int(ends[i]), w, str(kinds[i]), float(rise[i]), float(abs(rise[i]) / (math.sqrt(2) * unit[i])))
+            for i in np.flatnonzero(wanted)
         ]
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,9 +144,11 @@ class StepTest:
             "previous": self._previous,
             "origin": self._origin,
             "locked": self._locked,
+            "rising": self._rising,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self._sums.load_state_dict(state["sums"])
-        self._previous, self._origin, self._locked = state["previous"], state["origin"], state["locked"]
+        self._previous, self._origin = state["previous"], state["origin"]
+        self._locked, self._rising = state["locked"], state["rising"]
