@@ -30,10 +30,13 @@ class Draws:
         self,
         draw: Callable[[Parameters], tuple[Tensor, Any]],
         negative_log_p: Callable[[Parameters, Any, Tensor], Array],
-        log_partition: Callable[[Any], Array],
+        log_partition: Callable[[Any], Array | None],
+        *,
+        unbiased: bool = True,
     ) -> None:
-        """log_partition(known) → ln Z, [K]."""
+        """log_partition(known) → ln Z [K], or None. unbiased: <exp(−Δφ)> = 1, which a bound of φ does not keep."""
         self._draw, self._phi, self._log_partition = draw, negative_log_p, log_partition
+        self._unbiased = unbiased
         self._samples: Tensor | None = None
         self._phi_before: Array | None = None
         self._window: list[tuple[Parameters, Any]] = []
@@ -66,7 +69,7 @@ class Draws:
         self._phi_before = self._phi(parameters, known, self._samples)
         delta = carried - before
         transition = Transition(
-            work=delta + np.expm1(-delta),
+            work=delta + np.expm1(-delta) if self._unbiased else delta,
             heat=self._phi_before - carried,
             work_half_variance=0.5 * delta.var(axis=1, ddof=1),
             effective_sample_size=np.full(len(delta), float(delta.shape[1])),
@@ -86,7 +89,8 @@ class Draws:
         samples, phi = self.samples, self._phi_before
         assert phi is not None
         members = len(phi)
-        log_partition = np.broadcast_to(self._log_partition(known)[:, None], (members, 1))
+        log_z = self._log_partition(known)
+        log_partition = None if log_z is None else log_z[:, None]
         if members > 1:
             rows = [self._phi(parameters, known, own.expand_as(samples)) for own in samples]
             reading = sampled_reading(-np.stack(rows))

@@ -73,3 +73,30 @@ class EBMOptions:
     metropolis: bool = option(True, "Metropolis' correction (MALA), which also tunes ε; without it plain Langevin.")
     learning_chains: int = option(100, "Persistent chains behind the gradient.")
     chains: int = option(256, "Chains that measure; a multiple of 64.")
+
+
+@dataclass(frozen=True)
+class VAEOptions(ImageOptions):
+    """Options of the variational autoencoder."""
+
+    pixels: Literal["bernoulli", "gaussian"] = option(
+        "bernoulli", "Law of the pixels given z; bernoulli binarises the images at one half."
+    )
+    pixel_sigma: float = option(0.2, "Standard deviation of Gaussian pixels.")
+    latent: int = option(8, "Dimension of z.")
+    widths: str = option("128", "Hidden widths of the encoder, reversed in the decoder; empty: linear.")
+    variables: Literal["joint", "visible"] = option(
+        "joint", "What X is: the pair (x, z), whose figures are exact, or x alone, whose figures rest on bounds."
+    )
+    importance_samples: int = option(32, "Draws of z behind each bound, with --variables visible.")
+
+
+@dataclass(frozen=True)
+class TransformerOptions:
+    """Options of the autoregressive transformer."""
+
+    text: Path | None = option(None, "Any file, read as bytes; default: the bundled Alice in Wonderland.")
+    context_length: int = option(32, "Bytes in a sequence x.")
+    width: int = option(48, "Width of the residual stream.")
+    depth: int = option(2, "Blocks.")
+    heads: int = option(4, "Attention heads; must divide the width.")

@@ -53,4 +53,24 @@ FAMILIES: dict[str, Family] = {
         of.EBMOptions,
         {"steps": 1000, "batch_size": 100, "learning_rate": 0.01, "ensemble": 4},
     ),
+    "vae": Family(
+        "A variational autoencoder.",
+        "trainers.families.vae",
+        of.VAEOptions,
+        {"steps": 3000, "batch_size": 32, "learning_rate": 0.002, "optimizer": "adam", "ensemble": 4},
+    ),
+    "transformer": Family(
+        "An autoregressive transformer on the bytes of a text.",
+        "trainers.families.transformer",
+        of.TransformerOptions,
+        {
+            "steps": 800,
+            "batch_size": 16,
+            "learning_rate": 0.003,
+            "optimizer": "adam",
+            "ensemble": 4,
+            "stride": 20,
+            "probe_size": 64,
+        },
+    ),
 }
