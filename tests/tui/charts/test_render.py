@@ -14,7 +14,7 @@ from thermotui.tui.charts.model import SCALES, ChartData, Mark, Scale, SeriesDat
 from thermotui.tui.charts.raster import GLYPHS, MODES, Mode
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
 from thermotui.tui.charts.roles import ROLE
-from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines
+from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, short_names
 from thermotui.tui.charts.scales import Axis, sticky_axis
 
 WIDTH, HEIGHT = 80, 16
@@ -76,7 +76,7 @@ def test_a_sparkline_keeps_it_too(long_run: np.ndarray, mode: Mode, spike: float
     quiet = raw_series("quiet", np.arange(points.size), long_run)
     series = raw_series("layer", np.arange(points.size), points)
     ranges = [(min(5.0, 5.0 + spike) - 1, max(5.0, 5.0 + spike) + 1)] * 2
-    frame = draw_sparklines((series, quiet), (0.0, 1e7), WIDTH, mode, ranges)
+    frame = draw_sparklines((series, quiet), ("layer", "quiet"), (0.0, 1e7), WIDTH, mode, ranges)
     assert np.flatnonzero(frame.characters[0, 8:60] != frame.characters[1, 8:60]).size == 1
 
 
@@ -202,9 +202,18 @@ def test_heatmap_levels_span_their_range_and_gaps_are_empty() -> None:
     points = np.full(100, 99.0)
     points[40:60] = np.nan
     gap = raw_series("b", x, points)
-    frame = draw_heatmap((rising, gap), (0.0, 100.0), 52, "braille", (0.0, 99.0))
+    frame = draw_heatmap((rising, gap), "ab", (0.0, 100.0), 52, "braille", (0.0, 99.0))
     levels = frame.background[0, 2:].astype(int) - ROLE["heat_0"]
     assert levels[0] == 0 and levels[-1] == 9 and (np.diff(levels) >= 0).all()
     assert (frame.background[1, 23:31] == 0).all() and frame.background[1, 2] == ROLE["heat_9"]
-    text = draw_heatmap((rising, gap), (0.0, 100.0), 52, "ascii", (0.0, 99.0)).text()
+    text = draw_heatmap((rising, gap), "ab", (0.0, 100.0), 52, "ascii", (0.0, 99.0)).text()
     assert text[0].endswith("@") and text[1][24] == " "
+
+
+def test_names_lose_what_all_share_before_they_are_cut() -> None:
+    names = [f"encoder.layers.{i}.weight" for i in range(12)]
+    assert short_names(names, 40) == tuple(names)
+    assert short_names(names, 17) == tuple(f"encoder.layers.{i}" for i in range(12))
+    assert short_names(names, 4) == tuple(map(str, range(12)))
+    assert short_names(["weight", "weight.bias"], 3) == ("weight", "weight.bias")
+    assert short_names([], 3) == ()

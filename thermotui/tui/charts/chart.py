@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textual.events import MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseScrollUp, MouseUp
+from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import reactive
 
@@ -12,8 +14,28 @@ from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import SCALES, ChartData, Scale
 from thermotui.tui.charts.raster import GLYPHS
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
+from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import StepView
+
+WHEEL_ZOOM, WHEEL_PAN = 1.25, 0.1
+
+
+@dataclass(frozen=True)
+class Drag:
+    """A drag of the mouse over a plot, in cells of the content area."""
+
+    start: Offset
+    end: Offset
+
+    def box(self, place: Layout) -> tuple[slice, slice]:
+        """Rows and cells gone over, within the plot; all rows where it went along a line."""
+        left, right = sorted(min(max(x, place.gutter), place.width - 1) for x in (self.start.x, self.end.x))
+        last = place.top + place.rows - 1
+        top, bottom = sorted(min(max(y, place.top), last) for y in (self.start.y, self.end.y))
+        if bottom - top < 2:
+            top, bottom = place.top, last
+        return slice(top, bottom + 1), slice(left, right + 1)
 
 
 class Chart(CellWidget, can_focus=True):
@@ -58,6 +80,7 @@ class Chart(CellWidget, can_focus=True):
         self._axis: Axis | None = None
         self._y_range: tuple[float, float] | None = None
         self._announced: tuple[tuple[float, float], int] | None = None
+        self._drag: Drag | None = None
         self.set_reactive(Chart.data, data)
 
     def on_mount(self) -> None:
@@ -119,7 +142,11 @@ class Chart(CellWidget, can_focus=True):
         if self._announced != (x_range, self.columns):
             self._announced = x_range, self.columns
             self.post_message(self.ViewChanged(self, x_range, self.columns))
-        return draw(data, columns, place, self._axis, x_range, self.mode, self.view.cursor)
+        frame = draw(data, columns, place, self._axis, x_range, self.mode, self.view.cursor)
+        if self._drag is not None:
+            rows, cells = self._drag.box(place)
+            frame.background[rows, cells] = ROLE["cursor"]
+        return frame
 
     def set_x_range(self, x_range: tuple[float, float] | None) -> None:
         """Show these steps on this and every linked chart; None for the whole run."""
@@ -188,6 +215,52 @@ class Chart(CellWidget, can_focus=True):
             return None
         start, end = self.shown_range
         return start + (x - place.gutter + 0.5) / place.cells * (end - start)
+
+    def _on_wheel(self, event: MouseEvent, factor: float) -> None:
+        """Zoom the steps about the pointer; with shift pan them, with ctrl zoom the values."""
+        event.stop()
+        place, x = self.layout_cells, event.get_content_offset_capture(self)
+        if event.shift:
+            self.pan_x(WHEEL_PAN if factor < 1 else -WHEEL_PAN)
+        elif event.ctrl:
+            self.zoom_y(factor, 1.0 - min(max((x.y - place.top + 0.5) / place.rows, 0.0), 1.0))
+        else:
+            self.zoom_x(factor, self.step_at(x.x))
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        self._on_wheel(event, WHEEL_ZOOM)
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        self._on_wheel(event, 1 / WHEEL_ZOOM)
+
+    def on_mouse_down(self, event: MouseDown) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and event.button == 1 and self.step_at(offset.x) is not None:
+            self.capture_mouse()
+            self._drag = Drag(offset, offset)
+
+    def on_mouse_move(self, event: MouseMove) -> None:
+        if self._drag is not None:
+            self._drag = Drag(self._drag.start, event.get_content_offset_capture(self))
+            self.redraw()
+
+    def on_mouse_up(self, event: MouseUp) -> None:
+        """A click points the cursor; a drag shows what it went over: those steps, and those values if it is a box."""
+        drag, self._drag = self._drag, None
+        if drag is None:
+            return
+        self.release_mouse()
+        place, axis, (start, end) = self.layout_cells, self._axis, self.shown_range
+        rows, cells = drag.box(place)
+        if cells.stop - cells.start < 2:
+            self.view.point(self.step_at(drag.start.x))
+        else:
+            width = (end - start) / place.cells
+            if axis is not None and rows.stop - rows.start < place.rows:
+                top, bottom = ((row - place.top) / place.rows for row in (rows.start, rows.stop))
+                self._try_y_range(axis.invert(1 - bottom), axis.invert(1 - top))
+            self.view.show((start + (cells.start - place.gutter) * width, start + (cells.stop - place.gutter) * width))
+        self.redraw()
 
     def _try_y_range(self, low: float, high: float) -> None:
         """A range too narrow for floating point, or no longer finite, is no range: keep what is shown."""

@@ -14,7 +14,7 @@ from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import ChartData, Scale, SeriesData
 from thermotui.tui.charts.raster import GLYPHS
-from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, row_layout, spark_range
+from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, name_room, row_layout, short_names, spark_range
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import StepView
 
@@ -63,12 +63,18 @@ class LayerRows(CellWidget, can_focus=True):
         self.view.unsubscribe(self.redraw)
 
     def watch_data(self) -> None:
+        self.selected = self.validate_selected(self.selected)
         self.redraw()
 
     def validate_selected(self, index: int) -> int:
         """Keep the selection on a layer."""
         count = len(self.data.series) if self.data else 0
         return min(max(index, 0), max(count - 1, 0))
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        """The selection is marked where the keys go."""
+        super().watch_has_focus(has_focus)
+        self.redraw()
 
     def watch_selected(self, index: int) -> None:
         self.redraw()
@@ -80,6 +86,12 @@ class LayerRows(CellWidget, can_focus=True):
         self._first = min(self._first, self.selected, max(len(series) - height, 0))
         self._first = max(self._first, self.selected - height + 1, 0)
         return series[self._first : self._first + height]
+
+    def names(self, width: int) -> tuple[str, ...]:
+        """What to call the layers in sight in rows of `width` cells."""
+        series = self.data.series if self.data else ()
+        names = short_names([each.name for each in series], name_room(width))
+        return names[self._first : self._first + self.size.height]
 
     def resolve(self, columns: int) -> tuple[float, float]:
         """The steps to show in `columns` columns; announces them when they changed."""
@@ -119,7 +131,8 @@ class LayerSparklines(LayerRows):
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the rows in sight, each between the sticky ends of its own range."""
         series = self.rows_in_sight(height)
-        place = row_layout(width, [each.name for each in series])
+        names = self.names(width)
+        place = row_layout(width, names)
         dots = place.plot * GLYPHS[self.mode].across
         x_range = self.resolve(dots)
         ranges = []
@@ -130,13 +143,7 @@ class LayerSparklines(LayerRows):
             axis = self._axes.get(each.name)
             ranges.append((axis.low, axis.high) if axis else (0.0, 1.0))
         marked = self.selected - self._first if self.has_focus else None
-        return self.fill(draw_sparklines(series, x_range, width, self.mode, ranges, marked), height)
-
-    def on_focus(self) -> None:
-        self.redraw()
-
-    def on_blur(self) -> None:
-        self.redraw()
+        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, ranges, marked), height)
 
 
 class Heatmap(LayerRows):
@@ -165,7 +172,8 @@ class Heatmap(LayerRows):
         """Draw the rows in sight; the colours span the values of every layer, so that scrolling changes none."""
         everything = self.data.series if self.data else ()
         series = self.rows_in_sight(height)
-        place = row_layout(width, [each.name for each in series], values=False)
+        names = self.names(width)
+        place = row_layout(width, names, values=False)
         x_range = self.resolve(place.plot)
         ends = np.array([spark_range(to_columns(each, x_range, place.plot)) for each in everything])
         if np.isfinite(ends).any():
@@ -178,6 +186,7 @@ class Heatmap(LayerRows):
         levels = (self._axis.low, self._axis.high) if self._axis else (0.0, 1.0)
         rows = draw_heatmap(
             series,
+            names,
             x_range,
             width,
             self.mode,
@@ -187,9 +196,3 @@ class Heatmap(LayerRows):
             marked=self.selected - self._first if self.has_focus else None,
         )
         return self.fill(rows, height)
-
-    def on_focus(self) -> None:
-        self.redraw()
-
-    def on_blur(self) -> None:
-        self.redraw()

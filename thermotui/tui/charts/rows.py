@@ -33,9 +33,25 @@ class RowLayout:
 
 def row_layout(width: int, names: Sequence[str], *, values: bool = True) -> RowLayout:
     """Share out a row of `width` cells; the plot keeps at least half of what names and values leave."""
-    name = min(max((len(text) for text in names), default=0), max(width // 4, 4)) + 1
+    name = min(max((len(text) for text in names), default=0), name_room(width)) + 1
     value = VALUE_WIDTH + 1 if values and width >= 40 else 0
     return RowLayout(name, max(width - name - value, 1), value)
+
+
+def name_room(width: int) -> int:
+    """Most cells that the names take of a row of `width`."""
+    return max(width // 4, 4)
+
+
+def short_names(names: Sequence[str], room: int) -> tuple[str, ...]:
+    """The names without the dotted parts that all of them begin or end with, as far as `room` cells ask for it."""
+    parts = [name.split(".") for name in names]
+    for end in (-1, 0):
+        while max((len(".".join(each)) for each in parts), default=0) > room:
+            if min(map(len, parts)) < 2 or len({each[end] for each in parts}) > 1:
+                break
+            parts = [each[:-1] if end else each[1:] for each in parts]
+    return tuple(map(".".join, parts))
 
 
 def spark_range(columns: Columns) -> tuple[float, float]:
@@ -48,6 +64,7 @@ def spark_range(columns: Columns) -> tuple[float, float]:
 
 def draw_sparklines(
     series: Sequence[SeriesData],
+    names: Sequence[str],
     x_range: tuple[float, float],
     width: int,
     mode: Mode,
@@ -56,10 +73,11 @@ def draw_sparklines(
 ) -> Frame:
     """One row a series: its name, its minima and maxima between the two ends of its range, its last value ± error.
 
-    ranges: value at the bottom and at the top of each row. marked: index of the row that the cursor is on.
+    names: what to call the series; those too long for the row are cut. ranges: value at the bottom and at the top of
+    each row. marked: index of the row that the cursor is on.
     """
     frame = blank(len(series), width)
-    place = row_layout(width, [each.name for each in series])
+    place = row_layout(width, names)
     glyphs = GLYPHS[mode]
     for y, (each, (bottom, top)) in enumerate(zip(series, ranges, strict=True)):
         columns = to_columns(each, x_range, place.plot * glyphs.across)
@@ -70,7 +88,7 @@ def draw_sparklines(
         offset = 0.0 if top > bottom else 0.5
         rows = fill_between((high - bottom) / extent + offset, (low - bottom) / extent + offset, glyphs.down)
         rows |= line((columns.mean - bottom) / extent + offset, glyphs.down)
-        write_name(frame, y, each.name, place.name, mode, selected=y == marked)
+        write_name(frame, y, names[y], place.name, mode, selected=y == marked)
         cells = slice(place.name, place.name + place.plot)
         frame.characters[y, cells] = glyphs.characters[pack(rows, mode)[0]]
         frame.foreground[y, cells] = ROLE[each.colour_role]
@@ -84,6 +102,7 @@ def draw_sparklines(
 
 def draw_heatmap(
     series: Sequence[SeriesData],
+    names: Sequence[str],
     x_range: tuple[float, float],
     width: int,
     mode: Mode,
@@ -98,7 +117,7 @@ def draw_heatmap(
     levels: values at the lowest and the highest of the HEAT_LEVELS colours. Cells without a value stay empty.
     """
     frame = blank(len(series), width)
-    place = row_layout(width, [each.name for each in series], values=False)
+    place = row_layout(width, names, values=False)
     cells = slice(place.name, place.name + place.plot)
     characters = np.array([ord(character) for character in HEAT_TEXT], np.uint32)
     for y, each in enumerate(series):
@@ -107,7 +126,7 @@ def draw_heatmap(
         fractions = _fractions(values, levels, logarithmic=logarithmic)
         level = np.clip(np.nan_to_num(fractions, nan=0.0) * HEAT_LEVELS, 0, HEAT_LEVELS - 1).astype(np.uint8)
         known = np.isfinite(fractions)
-        write_name(frame, y, each.name, place.name, mode, selected=y == marked)
+        write_name(frame, y, names[y], place.name, mode, selected=y == marked)
         if colours and mode != "ascii":
             frame.background[y, cells] = np.where(known, level + ROLE["heat_0"], 0)
         else:

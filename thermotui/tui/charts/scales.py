@@ -28,9 +28,11 @@ class Axis:
 
     def transform(self, values: ArrayLike) -> Floats:
         """Place values on the axis: 0 at `low`, 1 at `high`; NaN where a log axis has no place for them."""
-        bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
-        places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
-        return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
+        # Values far beyond the axis may overflow: infinity lies outside of it just as well.
+        with np.errstate(over="ignore", invalid="ignore"):
+            bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
+            places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
+            return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
 
     def invert(self, fraction: float) -> float:
         """The value at a fraction of the axis."""
@@ -111,18 +113,20 @@ def fit_axis(low: float, high: float, scale: Scale, smallest_positive: float = m
         return Axis(0.1, 1.0, scale) if scale == "log" else Axis(0.0, 1.0, scale)
     if scale == "log":
         return _fit_log(low, high, smallest_positive)
-    if low == high:
-        room = abs(low) * 0.1 or 1.0
+    largest = max(abs(low), abs(high))
+    if high / 2 - low / 2 <= max(1e-13 * largest, 1e-290):
+        # Without an extent that floating point can divide, the data are as good as one value.
+        room = largest * 0.1 if largest > 1e-290 else 1.0
         low, high = low - room, high + room
     step = nice_step(high - low, 8)
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     if not bottom < top:
         bottom, top = low, math.nextafter(high, math.inf)
     if scale == "symlog":
-        largest = max(abs(bottom), abs(top))
-        smallest = smallest_positive if smallest_positive > 0 else largest / 1e3
+        reach = max(abs(bottom), abs(top))
+        smallest = smallest_positive if smallest_positive > 0 else reach / 1e3
         # A linear part of more than six decades below the top would leave no room for it.
-        return Axis(bottom, top, scale, 10.0 ** math.floor(math.log10(max(smallest, largest / 1e6))))
+        return Axis(bottom, top, scale, 10.0 ** math.floor(math.log10(max(smallest, reach / 1e6))))
     return Axis(bottom, top, scale)
 
 
@@ -161,7 +165,8 @@ def _union(previous: Axis, fresh: Axis) -> Axis:
     if _extent(fresh, previous) < SHRINK_BELOW:
         return fresh
     joined = fit_axis(min(previous.low, fresh.low), max(previous.high, fresh.high), fresh.scale, fresh.low)
-    return Axis(joined.low, joined.high, fresh.scale, min(previous.threshold, fresh.threshold))
+    floor = max(abs(joined.low), abs(joined.high)) / 1e6
+    return Axis(joined.low, joined.high, fresh.scale, max(min(previous.threshold, fresh.threshold), floor))
 
 
 def _extent(inner: Axis, outer: Axis) -> float:
