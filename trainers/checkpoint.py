@@ -33,7 +33,8 @@ def save_checkpoint(writer: RunLogWriter, state: dict[str, Any]) -> None:
     if writer.failure is not None:
         return
     path = checkpoint_path(writer.path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The log's lock keeps a second writer out, so that one name will do; what a kill leaves is then overwritten.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             torch.save({"run_id": writer.header.run_id, **_encode(state)}, file)

@@ -72,33 +72,41 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
     """
     with RunLogReader(log) as reader:
         header = reader.header
-    checkpoint = load_checkpoint(log, header)
+        # Killed before its first step: there is nothing to lose in starting again.
+        unborn = reader.length("steps") == 0 and not checkpoint_path(log).exists()
+    checkpoint = None if unborn else load_checkpoint(log, header)
     config, options = from_flat(header.family, header.config)
     config = replace(config, steps=steps or max(config.steps, header.steps))
-    if checkpoint["step"] >= config.steps:
+    if checkpoint is not None and checkpoint["step"] >= config.steps:
         raise InputError(
             f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
         )
     training = Training(header.family, config, options)
+    if checkpoint is not None:
+        _restore(training, checkpoint, log)
+    with RunLogWriter.resume(log, -1 if unborn else training.step, steps=config.steps) as writer:
+        return _run(training, writer, report, begun=not unborn)
+
+
+def _restore(training: Training, checkpoint: dict[str, Any], log: Path) -> None:
     try:
         training.load_state_dict(checkpoint)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         # torch says RuntimeError of tensors that do not fit; the rest is what a state of another form leads to.
         raise InputError(f"{checkpoint_path(log)}: was saved by another version of thermotui ({error!r}).") from error
-    with RunLogWriter.resume(log, training.step) as writer:
-        return _run(training, writer, report)
 
 
-def _run(training: Training, writer: RunLogWriter, report: Report) -> Outcome:
+def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: bool = False) -> Outcome:
     """Train to the last step, a signal, or an alert that the options name; log all the while."""
     config = training.config
     flushed = 0.0
     saved = time.monotonic()
     reason = ""
     with catching() as wish:
-        if training.step == 0:
+        if not begun:
             training.begin()
             _flush(training, writer)
+            _save(training, writer)
         while training.step < config.steps and not reason:
             training.advance()
             now = time.monotonic()
@@ -110,11 +118,16 @@ def _run(training: Training, writer: RunLogWriter, report: Report) -> Outcome:
                 reason = _reason_to_stop(training, wish, alerts)
                 if saves or reason:
                     saved = now
-                    writer.flush()
-                    save_checkpoint(writer, training.state_dict())
+                    _save(training, writer)
         state: State = "interrupted" if reason else "finished"
         writer.close(state, reason)
     return Outcome(state, training.step, reason, writer.path, wish.signal or 0)
+
+
+def _save(training: Training, writer: RunLogWriter) -> None:
+    """A checkpoint, after all rows up to its step have reached the file."""
+    writer.flush()
+    save_checkpoint(writer, training.state_dict())
 
 
 def _checkpoint_due(training: Training, elapsed: float) -> bool:

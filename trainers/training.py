@@ -15,7 +15,7 @@ from thermotui.errors import InputError
 from thermotui.runlog.schema import CHOSEN_PARAMETERS, STEPS, Header, row_dtype
 from thermotui.thermo.ledger import Ledger
 from trainers.config import TrainConfig
-from trainers.families.ppm import PPM, Batch, layer_norms
+from trainers.families.ppm import PPM, Batch, member_norms
 from trainers.families.registry import FAMILIES
 from trainers.header import LAGS, WINDOW
 from trainers.recorder import StepRecorder
@@ -55,6 +55,7 @@ class Training:
             replacement=config.replacement,
             generator=setup.generator("batches"),
         )
+        self._parameters = list(self.family.module.parameters())
         self.optimizer = make_optimizer(config, self.family.module)
         self.ledger = Ledger(config.ensemble)
         self.settings = Settings()
@@ -103,7 +104,7 @@ class Training:
         self._apply_events(step)
         indices = self.schedule.next()
         batch = self.family.gradient(indices, measure_noise=self.meter.due(step))
-        norm = layer_norms(self.family.module, self.family.layer_parameters).sum(1).sqrt()
+        norm = member_norms([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         self.recorder.record(step, self._rate, batch, norm)
         self.meter.observe(step, batch, self._rate)
         self.optimizer.step()

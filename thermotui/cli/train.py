@@ -65,6 +65,10 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
         if watch:
             if not on_a_terminal():
                 raise InputError("--watch needs a terminal; leave it out, and use `thermotui watch`.")
+            if path.exists() and resume is None:
+                raise InputError(
+                    f"{path} exists already; choose another name with --log, or continue it with --resume."
+                )
             # sys.argv is what this process was called with: `thermotui train FAMILY …`.
             arguments = [argument for argument in sys.argv[2:] if argument != "--watch"]
             sys.exit(train_watched(arguments if log or resume else [*arguments, "--log", str(path)], path))

@@ -84,8 +84,10 @@ class RunLogWriter:
         return cls(path, header, storage)
 
     @classmethod
-    def resume(cls, path: Path, step: int) -> RunLogWriter:
+    def resume(cls, path: Path, step: int, *, steps: int | None = None) -> RunLogWriter:
         """Continue the log at `path` after optimizer step `step`: rows of later steps are dropped.
+
+        steps: the number of steps that the run is now to have; as planned where None.
 
         The sound rows are copied into a fresh file that then takes the name; the old file is not touched, and readers
         that have it open go over to the new one. RunLogError where `path` is no run log, or is still being written.
@@ -96,7 +98,8 @@ class RunLogWriter:
             state = old.state().state
             if state in ("starting", "running") and old.header.host != this_host():
                 raise RunLogError(path, f"is being written on {old.header.host}; stop that run first")
-            header = own_header(replace(old.header, host="", pid=0))
+            planned = old.header.steps if steps is None else steps
+            header = own_header(replace(old.header, host="", pid=0, steps=planned))
             with new_storage(path, header, replace_existing=True) as storage:
                 copy_rows(old, storage, step)
                 begin(storage, header, step)

@@ -7,7 +7,7 @@ data set, its samplers and its estimators.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,12 +73,8 @@ class PPM(Protocol):
         ...
 
 
-def layer_norms(module: nn.Module, layer_parameters: tuple[tuple[str, ...], ...]) -> Tensor:
-    """Squared norm of each layer's gradient per member, [K, L], on the device."""
-    parameters = dict(module.named_parameters())
-    columns = []
-    for names in layer_parameters:
-        gradients = [parameters[name].grad for name in names]
-        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients if g is not None]
-        columns.append(torch.stack(norms).square().sum(0))
-    return torch.stack(columns, dim=1)
+def member_norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm over all tensors [K, …] together, [K], on the device."""
+    return torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors]), dim=0
+    )

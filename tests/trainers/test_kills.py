@@ -1,0 +1,70 @@
+"""SIGKILL at random moments: every death is resumed, and in the end nothing shows."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import STREAMS
+from trainers.checkpoint import checkpoint_path
+
+FAMILIES = {
+    "softmax": ["--widths", "8,6", "--probe-size", "16", "--ensemble", "3", "--reservoir-stride", "7"],
+    "gaussian": ["--dimension", "2", "--probe-size", "16", "--ensemble", "3"],
+}
+STEPS = ["--steps", "4000", "--checkpoint-every", "150", "--device", "cpu"]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "thermotui", "train", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def killed_after(process: subprocess.Popen[bytes], log: Path, seconds: float) -> bool:
+    """Whether the process was still running some time after its log came into sight; then it has been killed."""
+    while not log.exists() and process.poll() is None:
+        time.sleep(0.01)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_killed_again_and_again_is_the_straight_run(family: str, tmp_path: Path) -> None:
+    straight, log = tmp_path / "straight.h5", tmp_path / "killed.h5"
+    assert start(family, *FAMILIES[family], *STEPS, "--log", str(straight)).wait() == 0
+    moments = random.Random(family)
+    kills = 0
+    # The first life dies right after the log has got its name, before or during the first checkpoint.
+    process = start(family, *FAMILIES[family], *STEPS, "--log", str(log))
+    while killed_after(process, log, 0.01 if kills == 0 else moments.uniform(0.0, 6.0)):
+        kills += 1
+        # Nothing flushed is lost: what was in the file at the kill is still there, and the checkpoint is whole.
+        with RunLogReader(log) as reader:
+            assert reader.state().state in ("running", "starting", "crashed", "stalled")
+            before = reader.read("steps")["step"].tolist()
+        assert before == list(range(1, len(before) + 1))
+        process = start(family, "--resume", str(log))
+    assert process.returncode == 0, process.stderr and process.stderr.read()
+    assert kills >= 3
+    with RunLogReader(straight) as first, RunLogReader(log) as second:
+        assert second.state().state == "finished"
+        for stream in set(STREAMS) - {"heartbeat"}:
+            a, b = first.read(stream), second.read(stream)
+            assert len(a) == len(b), stream
+            for name in a.dtype.names or ():
+                if name != "time":
+                    assert a[name].tobytes() == b[name].tobytes(), f"{stream}.{name}"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        path.name for log in (straight, log) for path in (log, checkpoint_path(log))
+    )
