@@ -115,6 +115,7 @@ class LossColour:
         return {
             "sums": self._sums.state_dict(),
             "difference": self._difference,
+            "origin": self._origin,
             "reference": self._reference,
             "strength": self._strength,
         }
@@ -159,7 +160,7 @@ def coloured_layers(
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
     excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
-    known: NDArray[np.bool_] = ~np.isnan(excess).all(axis=1)
+    known = np.logical_not(np.isnan(excess).all(axis=1))
     lags = np.where(known, np.argmax(np.abs(np.nan_to_num(excess)), axis=1), 0)
     strongest = np.abs(excess[np.arange(len(excess)), lags])
     p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in (strongest * math.sqrt(window)).tolist()])

@@ -248,7 +248,6 @@ class LossDetector:
         coloured = self._book.latest("coloured_noise")
         if coloured is not None and (coloured.end is None or coloured.end >= found.start):
             return
-        kind = "temperature_drift" if found.kind == "drift" else "temperature_jump"
         subject = f"noise of the {self._subject}"
         announce(self._book, found, subject=subject, layer=-1)
 

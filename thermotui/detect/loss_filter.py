@@ -51,8 +51,8 @@ class Excursion:
 class Filtered:
     """What `LossFilter.feed` makes of n samples.
 
-    clean: float64 [n], the level with at most 2.5 scales of surprise. surprise: float64 [n], y minus what was expected, about its running mean;
-    scale: float64 [n], the scatter it expected.
+    clean: float64 [n], the level with at most 2.5 scales of surprise. surprise: float64 [n], y minus what was
+    expected, about its running mean; scale: float64 [n], the scatter it expected.
     calm: bool [n], False where an excursion froze the level. anchors: samples at which the level was set anew.
     """
 
@@ -112,9 +112,13 @@ class LossFilter:
                 i = self._track(samples, i, base)
         self._count = base + n
         return Filtered(
-            np.array(self._out_clean), np.array(self._out_surprise), np.array(self._out_scale), np.array(self._out_calm, dtype=np.bool_),
-            tuple(self._out_anchors), tuple(self._out_excursions),
-        )  # fmt: skip
+            clean=np.array(self._out_clean),
+            surprise=np.array(self._out_surprise),
+            scale=np.array(self._out_scale),
+            calm=np.array(self._out_calm, dtype=np.bool_),
+            anchors=tuple(self._out_anchors),
+            excursions=tuple(self._out_excursions),
+        )
 
     def _emit(self, clean: float, surprise: float, calm: bool) -> None:
         self._out_clean.append(clean)
@@ -137,7 +141,7 @@ class LossFilter:
     def _track(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
         level, slope, fast, scale, power = self._level, self._slope, self._fast, self._scale, self._power
-        low, age, excess, deficit, bias = self._low, self._age, self._excess, self._deficit, self._bias
+        low, bias, age, excess, deficit = self._low, self._bias, self._age, self._excess, self._deficit
         floor, minor = self._floor, s.minor
         up, down = math.exp(0.013), math.exp(-0.013)
         sqrt = math.sqrt
@@ -312,6 +316,15 @@ class LossFilter:
             self._alarm_state = "divergence"
             return False
         flat = abs(rise) < max(self._alarm_scale, 0.15 * excess)
+        if flat and excess < _TALL * float(parts.max()):
+            # Back, if to a slightly higher level than before.
+            values = np.array(self._alarm)
+            low = np.flatnonzero(values > _TALL * float(parts.max()))
+            end = at + 1 - len(values) + int(low[-1]) + 1
+            height = before + float(values.max())
+            self._finish(Excursion("loss_spike", self._onset, end, at, before, height, self._alarm_score, True))
+            self._anchor(recent, at)
+            return True
         stays = flat and excess > 0.7 * float(parts.max())
         if not stays and len(self._alarm) < self._settings.spike_longest:
             return False

@@ -1,4 +1,4 @@
-"""Running sums at every eighth sample (or another grid): any window mean in two look-ups, the same bit for bit in any chunking."""
+"""Running sums on a grid of samples: any window mean in two look-ups, the same bit for bit in any chunking."""
 
 from __future__ import annotations
 

@@ -235,6 +235,10 @@ class ScaleChange:
                     # Two jumps the same way so soon are one drift.
                     kind, mean_before = "continued", earlier[1]
                     _, begin = self._shape(at, WINDOWS[-1], int(layer), since=max(earlier[0] - 4 * WINDOWS[-1], 0))
+                if kind == "jump":
+                    # The window may still hold samples from before the jump.
+                    sums = self._sums.at(np.array([begin, at]))[:, 0, layer]
+                    mean_now = float(sums[1] - sums[0]) / (at - begin)
                 start, end = self._sums.boundary(begin), self._sums.boundary(at)
                 hits.append(Change(kind, int(layer), start, end, mean_before, mean_now, score, float(p_values[layer])))
             if hits:

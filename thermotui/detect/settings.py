@@ -45,8 +45,8 @@ class Settings:
     """z-score of the difference of window means for a step of the loss."""
     stall: int = 25
     """Identical values in a row."""
-    merge: int = 50
-    """Alarms of one kind at most so many samples apart are one."""
+    merge: int = 8
+    """Excursions of one kind at most so many samples apart are one."""
     temperature_z: float = 5.2
     """z-score of a jump of the temperature of a single layer; for more, Benjamini–Hochberg at the same level."""
     temperature_ratio: float = 1.45

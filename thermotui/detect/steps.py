@@ -14,6 +14,7 @@ from thermotui.detect.settings import Settings
 
 WINDOWS = (8, 16, 32, 64, 128, 256, 512)
 _MEAN_ABSOLUTE = 1.2533  # standard deviation over mean absolute value of a normal variable
+_ABRUPT = 0.5
 _SIZE = 1.2  # smallest step, in standard deviations of the noise
 
 
@@ -36,8 +37,8 @@ class StepTest:
     """M1 … M4 are the means of the last four windows of w samples, A the noise, V its long-run variance factor.
 
     A step down is M1 − M2 − min(M2 − M3, M3 − M4) < −z √6 A √(V/w), with that and M1 − M2 both below −1.2 A: neither a
-    convex decay nor the end of a bump can trigger it. A step up is M1 − M2 > z √2 A √(V/w), above 1.2 A and above `spike_floor`, once its
-    last window is flat; a divergence is the same with M2 − M3 more than half as large.
+    convex decay nor the end of a bump can trigger it. A step up is M1 − M2 > z √2 A √(V/w), above
+    1.2 A and above `spike_floor`, once its last window is flat; a divergence is the same with M2 − M3 more than half as large.
     """
 
     def __init__(self, settings: Settings, *, relative: bool) -> None:
@@ -90,8 +91,10 @@ class StepTest:
                 self._rising = w
                 begin, length = end - 2 * w, 2 * w
             else:
-                self._locked = end + 3 * w
                 begin, length = self._split(end, w), GRID
+                if not self._abrupt(begin, end, w, size):
+                    continue
+                self._locked = end + 3 * w
             begin_step = self._sums.boundary(begin)
             seen = self._sums.boundary(end)
             result.append(Step(kind, begin_step, self._sums.boundary(begin + length), seen, size, score))
@@ -104,6 +107,13 @@ class StepTest:
         before, after = points - (end - 2 * w), end - points
         gap = (sums[-1] - sums[1:-1]) / after - (sums[1:-1] - sums[0]) / before
         return int(points[np.argmax(before * after * gap**2)])
+
+    def _abrupt(self, at: int, end: int, w: int, size: float) -> bool:
+        """Whether half of the change, or more, happened within a quarter of the window about `at`."""
+        width = max(w // 4 // GRID, 1) * GRID
+        points = np.array([max(at - width, end - 4 * w), at, min(at + width, end)], dtype=np.int64)
+        before, after = np.diff(self._sums.at(points)[:, 0]) / np.diff(points)
+        return bool((after - before) / size > _ABRUPT)
 
     def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, str, float, float]]:
         s = self._settings
