@@ -253,11 +253,14 @@ class Header:
 
 
 def row_dtype(stream: Stream, header: Header) -> np.dtype[np.void]:
-    """The compound dtype of one row of `stream` for a run with that header."""
+    """The compound dtype of one row of `stream` for a run with that header.
+
+    HDF5 has no arrays of length 0: a run without layers has one column of them, never measured.
+    """
     sizes: dict[Axis, int] = {
         "layer": len(header.layers),
         "member": header.ensemble,
         "lag": header.lags,
         "parameter": CHOSEN_PARAMETERS,
     }
-    return np.dtype([(f.name, f.dtype, tuple(sizes[axis] for axis in f.axes)) for f in stream.fields])
+    return np.dtype([(f.name, f.dtype, tuple(max(1, sizes[axis]) for axis in f.axes)) for f in stream.fields])

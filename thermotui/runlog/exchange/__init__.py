@@ -1,0 +1,1 @@
+"""Run logs out to other tools' formats, and other tools' files in."""
