@@ -47,6 +47,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("zoom_in", ("plus", "equals_sign"), "Zoom in on the steps", "Charts", "zoom(1)"),
     Action("zoom_out", ("minus",), "Zoom out", "Charts", "zoom(-1)"),
     Action("zoom_all", ("0",), "Show the whole run", "Charts"),
+    Action("zoom_values_in", ("i",), "Zoom in on the values of one chart", "Charts", "zoom_values(1)"),
+    Action("zoom_values_out", ("u",), "Zoom out of them", "Charts", "zoom_values(-1)"),
+    Action("pan_values_up", ("K",), "Pan to larger values", "Charts", "pan_values(1)"),
+    Action("pan_values_down", ("J",), "Pan to smaller values", "Charts", "pan_values(-1)"),
+    Action("follow_latest", ("F",), "Keep the latest eighth of the run in sight", "Charts"),
     Action("cursor_left", ("comma",), "Move the cursor to earlier steps", "Charts", "cursor(-1)"),
     Action("cursor_right", ("full_stop",), "Move the cursor to later steps", "Charts", "cursor(1)"),
     Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
@@ -58,7 +63,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("previous_panel", ("shift+tab",), "Previous panel", "Panels", "app.focus_previous"),
     Action("full_screen", ("f",), "Panel on the full screen and back", "Panels"),
     Action("choose_panels", ("p",), "Choose which panels are shown", "Panels"),
-    Action("field", ("v",), "Next quantity of the layers view", "Panels"),
+    Action("quantity", ("v",), "Next quantity of the layers view", "Panels"),
+    Action("next_layer", ("right_square_bracket",), "Next layer of the layers view", "Panels", "move_layer(1)"),
+    Action("previous_layer", ("left_square_bracket",), "Previous layer of the layers view", "Panels", "move_layer(-1)"),
+    Action("earlier_rows", ("pageup",), "Earlier rows of the log view", "Panels", "page_rows(-1)"),
+    Action("later_rows", ("pagedown",), "Later rows of the log view", "Panels", "page_rows(1)"),
     Action("next_alert", ("n",), "Jump to the next alert", "Alerts", "jump_alert(1)"),
     Action("previous_alert", ("N",), "Jump to the previous alert", "Alerts", "jump_alert(-1)"),
     Action("acknowledge", ("a",), "Acknowledge the alert", "Alerts"),
@@ -84,6 +93,8 @@ SYMBOLS = {
     "full_stop": ".",
     "colon": ":",
     "question_mark": "?",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
 }
 
 

@@ -20,7 +20,7 @@ from thermotui.tui.actions import ACTIONS
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.main_screen import MainScreen
-from thermotui.tui.poller import Poller, ReadingProcess
+from thermotui.tui.poller import Poller, Reading
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
 from thermotui.tui.themes import all_themes, fitting_theme
@@ -61,7 +61,7 @@ class WatchApp(App[None]):
             super().__init__()
             self.reason = reason
 
-    def __init__(self, process: ReadingProcess, settings: Settings | None = None) -> None:
+    def __init__(self, process: Reading, settings: Settings | None = None) -> None:
         super().__init__()
         self.settings = settings or Settings()
         self.failure = ""

@@ -12,6 +12,7 @@ from thermotui.analysis.format import printable
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
 from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.layers import LayerRows
 from thermotui.tui.charts.model import SCALES
 from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.view import StepView
@@ -159,12 +160,24 @@ class ChartScreen(Screen[None]):
             self.app.copy_to_clipboard(line)
         self.notify(f"copied: {line}" if line else "there is no chart to copy from", timeout=3, markup=False)
 
-    def action_field(self) -> None:
+    def action_quantity(self) -> None:
         """The next quantity of the layers view."""
         from thermotui.tui.views.layers import LayersView
 
         if isinstance(self.stage.view, LayersView):
             self.stage.view.next_quantity()
+
+    def action_move_layer(self, by: int) -> None:
+        """Another layer in the layers view."""
+        for rows in self.stage.view.query(LayerRows):
+            rows.selected += by
+
+    def action_page_rows(self, by: int) -> None:
+        """Earlier or later rows in the log view."""
+        from thermotui.tui.views.log_browser import LogBrowser
+
+        if isinstance(self.stage.view, LogBrowser):
+            self.stage.view.page(by)
 
     def alerts(self) -> tuple[Alert, ...]:
         """The alerts of the selected run, by step."""

@@ -98,6 +98,12 @@ class MainScreen(ChartScreen):
         self.steps.subscribe(self._steps_changed)
         self.stage.look = self.look
         self.set_class(self.stage.name_shown == "overview", "-overview")
+        self.call_after_refresh(self.focus_view)
+
+    def focus_view(self) -> None:
+        """The focus is where the view wants it at first; up and down then move there and not among the runs."""
+        selector = self.stage.view.focused_first
+        self.set_focus(self.stage.view.query_one(selector) if selector else None)
 
     def ask(self) -> None:
         """Say what is needed for what is shown."""
@@ -166,7 +172,7 @@ class MainScreen(ChartScreen):
         width, height = event.size
         self.set_class(width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1], "-small")
         self.set_class(width < 100, "-narrow")
-        self.query_one("#grow", Line).parts = (f"grow to {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
+        self.query_one("#grow", Line).parts = (f"grow {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
         self.ask()
 
     def watch_selected(self) -> None:
@@ -219,7 +225,7 @@ class MainScreen(ChartScreen):
         """Show a view."""
         await self.stage.show(name)
         self.set_class(name == "overview", "-overview")
-        self.set_focus(None)
+        self.focus_view()
         self.ask()
         self._show()
 

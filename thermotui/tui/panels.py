@@ -28,7 +28,7 @@ def series_of(
     mean = np.asarray(overview.mean[line.field], dtype=np.float64)
     exact = snapshot.header.figures.get(line.field) == "exact" and not smoothed
     band: tuple[Floats | None, Floats | None] = (None, None)
-    if line.error and not exact and not smoothed:
+    if line.error in overview.mean and not exact and not smoothed:
         error = np.asarray(overview.mean[line.error], dtype=np.float64)
         if np.isfinite(error).any():
             band = mean - error, mean + error
@@ -54,7 +54,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, width: int) -> ChartData:
         series = tuple(
             series_of(snapshot, panel.stream, line, f"series_{index + 1}")
             for index, line in enumerate(panel.lines)
-            if np.isfinite(overview.mean[line.field]).any()
+            if line.field in overview.mean and np.isfinite(overview.mean[line.field]).any()
         )
     return ChartData(
         title=panel.short if narrow else panel.title,

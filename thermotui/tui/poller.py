@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from thermotui.analysis.reading_process import DEADLINE, read_frame, write_frame
 from thermotui.analysis.snapshot import Query, Tick
@@ -112,6 +112,13 @@ def _pipe(pipe: IO[bytes] | None) -> BinaryIO:
     return pipe  # type: ignore[return-value]  # a raw pipe is what BinaryIO means here
 
 
+class Reading(Protocol):
+    """Whoever answers queries: the reading process, or a workspace in this process."""
+
+    def ask(self, query: Query) -> Tick | None:
+        """The answer; None where there is none this time."""
+
+
 class Poller(threading.Thread):
     """Asks the reading process every `interval` seconds, and at once when the query changes.
 
@@ -121,7 +128,7 @@ class Poller(threading.Thread):
 
     def __init__(
         self,
-        process: ReadingProcess,
+        process: Reading,
         interval: float,
         deliver: Callable[[Tick], None],
         fail: Callable[[str], None],
@@ -129,8 +136,14 @@ class Poller(threading.Thread):
         super().__init__(name="thermotui-poller", daemon=True)
         self._process, self._interval, self._deliver, self._fail = process, interval, deliver, fail
         self._query = Query()
+        self._answered: Query | None = None
         self._changed = threading.Event()
         self._ended = threading.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the newest query was answered."""
+        return self._answered == self._query
 
     @property
     def query(self) -> Query:
@@ -172,6 +185,7 @@ class Poller(threading.Thread):
             if tick.snapshots or now_shown != shown:
                 shown = now_shown
                 self._deliver(tick)
+            self._answered = tick.query
             self._changed.wait(self._interval)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from thermotui.tui.charts.frame import Frame
 from thermotui.tui.charts.model import ChartData, SeriesData
-from thermotui.tui.charts.numbers import format_tick, format_value, to_ascii
+from thermotui.tui.charts.numbers import format_compact, format_tick, format_value, to_ascii
 from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, linear_ticks
 
@@ -99,22 +99,51 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
 
 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
-    """Title and unit, then each series' name and latest value, or the values at the cursor."""
-    x = frame.write(0, 0, data.title, "title")
-    if data.unit:
-        x = frame.write(0, x + 1, f"[{data.unit}]", "muted")
-    for note in data.notes:
-        x = frame.write(0, x + 1, note, "muted")
+    """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
+
+    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.907(50).
+    """
+    several = len(data.series) > 1
+    for title, unit, notes, short in (
+        (True, True, True, False),
+        (True, True, False, False),
+        (True, False, False, False),
+        (not several, False, False, False),
+        (not several, False, False, True),
+    ):
+        parts = _header_parts(data, cursor, title=title, unit=unit, notes=notes, short=short, ascii_only=ascii_only)
+        if sum(len(text) for text, _ in parts) <= frame.width:
+            break
+    x = 0
+    for text, role in parts:
+        if x + len(text) > frame.width and x:
+            frame.write(0, min(x, frame.width - 1), "~" if ascii_only else "…", "muted")
+            break
+        x = frame.write(0, x, text, role)
+
+
+def _header_parts(
+    data: ChartData,
+    cursor: float | None,
+    *,
+    title: bool,
+    unit: bool,
+    notes: bool,
+    short: bool,
+    ascii_only: bool,
+) -> list[tuple[str, str]]:
+    """Texts of a header with their roles, each but the first with the blanks before it."""
+    parts = [(data.title, "title")] if title and data.title else []
+    if unit and data.unit:
+        parts.append((f" [{data.unit}]", "muted"))
+    if notes:
+        parts += [(f" {note}", "muted") for note in data.notes]
     if cursor is not None:
-        x = frame.write(0, x + 2, f"{data.x_label} {cursor:.0f}", "cursor")
+        parts.append((f"  {data.x_label} {cursor:.0f}", "cursor"))
     for series in data.series:
         value, error, _ = read_out(series, cursor)
-        text = format_value(value, error, exact=series.exact)
+        text = format_compact(value, error) if short else format_value(value, error, exact=series.exact)
         name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
-        if ascii_only:
-            text = to_ascii(text)
-        if x + 4 + len(name) + len(text) > frame.width:
-            frame.write(0, min(x + 1, frame.width - 1), "~" if ascii_only else "…", "muted")
-            break
-        x = frame.write(0, x + 2, "-" if ascii_only else "━", series.colour_role)
-        x = frame.write(0, x, f"{name} {text}", "plain")
+        parts.append((("  " if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
+        parts.append((f"{name} {to_ascii(text) if ascii_only else text}", "plain"))
+    return parts

@@ -59,6 +59,16 @@ def _sign(text: str) -> str:
     return text.replace("-", MINUS)
 
 
+def format_compact(value: float, se: float | None = None) -> str:
+    """`−4.907(50)`: the error of the last digits in parentheses; `−4.907` where there is none. For narrow places."""
+    if se is None or not (math.isfinite(value) and math.isfinite(se) and se > 0):
+        return _plain(value, 4) if math.isfinite(value) else format_value(value)
+    places = 1 - math.floor(math.log10(se))
+    if not 0 <= places <= 8:
+        return format_value(value, se)
+    return _sign(f"{value:.{places}f}({se * 10.0**places:.0f})")
+
+
 def format_tick(value: float, step: float) -> str:
     """A label for an axis, as short as tells neighbours `step` apart; thousands and more as 10k, 2.5M."""
     if value == 0:

@@ -43,6 +43,7 @@ class AlertsView(View):
         & > #evidence { height: auto; max-height: 4; border-top: solid $panel; }
     }
     """
+    focused_first = "#alerts"
     CAPTION = "enter: jump to the interval · a: acknowledge · e: filter"
 
     choice: reactive[Choice] = reactive("all", init=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from textual.app import ComposeResult
@@ -10,6 +9,7 @@ from textual.app import ComposeResult
 from thermotui.analysis.balance import BalanceSheet, Figure
 from thermotui.analysis.format import format_value
 from thermotui.analysis.snapshot import Query
+from thermotui.tui.charts.numbers import format_compact
 from thermotui.tui.views.view import View
 from thermotui.tui.widgets.lines import Line
 from thermotui.tui.widgets.table import Cell, Column, Row, Table
@@ -94,20 +94,10 @@ def _figure_cells(figure: Figure) -> tuple[Cell, ...]:
     )
 
 
-def compact(value: float, standard_error: float) -> str:
-    """A value with the error of its last digits in parentheses, as in −4.907(50): for narrow tables."""
-    if not (math.isfinite(value) and standard_error > 0 and math.isfinite(standard_error)):
-        return format_value(value)
-    decimals = 1 - math.floor(math.log10(standard_error))
-    if not 0 <= decimals <= 8:
-        return format_value(value, standard_error)
-    return f"{value:.{decimals}f}({standard_error * 10**decimals:.0f})".replace("-", "−")
-
-
 def _gains(balance: BalanceSheet) -> tuple[Cell, ...]:
     figures = {figure.name: figure for figure in balance.figures}
     cells = []
     for name in INTERVAL_FIGURES:
         figure = figures.get(name)
-        cells.append(Cell("—" if figure is None else compact(figure.value, figure.standard_error)))
+        cells.append(Cell("—" if figure is None else format_compact(figure.value, figure.standard_error)))
     return tuple(cells)

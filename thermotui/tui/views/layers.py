@@ -119,7 +119,8 @@ class LayersView(View):
                 f"{quantity.title}{f' [{unit}]' if unit else ''}",
                 f"{len(snapshot.header.layers)} layers",
                 f"every {every} steps" if every > 1 else "every step",
-                "v: next quantity  ↑↓: layer",
+                "v: next quantity",
+                "[ ]: layer",
             )
         self._detail()
 

@@ -46,6 +46,7 @@ class LogBrowser(View):
     }
     """
 
+    focused_first = "#streams"
     stream: reactive[str] = reactive(ATTRIBUTES, init=False)
     start: reactive[int | None] = reactive(None, init=False)
     """The first row shown; None to follow the newest."""
@@ -56,7 +57,7 @@ class LogBrowser(View):
         yield Line()
         with Horizontal():
             yield Table((Column("stream"), Column("rows", 9, "right")), id="streams")
-            yield Table((Column("attribute", 20), Column("value")), id="rows", empty="no rows")
+            yield Table((Column("attribute", 20), Column("value")), id="rows", empty="no rows", can_focus=False)
 
     def ask(self, query: Query) -> Query:
         """A page of rows."""

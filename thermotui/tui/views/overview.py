@@ -44,6 +44,7 @@ def spark(values: NDArray[np.float64], width: int = SPARK_WIDTH, *, ascii_only: 
 class OverviewView(View):
     """A wide table of the workspace."""
 
+    focused_first = "#overview-table"
     DEFAULT_CSS = "OverviewView { layout: vertical; & > Table { height: 1fr; } }"
 
     def compose(self) -> ComposeResult:

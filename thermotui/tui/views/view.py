@@ -37,6 +37,8 @@ class View(Widget):
 
     DEFAULT_CSS = "View { width: 1fr; height: 1fr; }"
 
+    focused_first: ClassVar[str] = ""
+    """Selector of what has the focus when the view is shown; empty for nothing."""
     several: ClassVar[bool] = False
     """Whether the view shows the marked runs beside the selected one."""
 

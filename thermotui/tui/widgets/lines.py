@@ -29,6 +29,8 @@ class Line(Widget):
     def render_line(self, y: int) -> Strip:
         """Left parts joined by two blanks, the right part at the right edge."""
         width = self.size.width
+        if y > 0:
+            return Strip.blank(width, self.rich_style)
         right = printable(self.right)
         room = width - (cell_len(right) + 2 if right else 0)
         text = ""

@@ -96,8 +96,16 @@ class Table(ScrollView, can_focus=True):
     class Chosen(Moved):
         """Enter, or a click on the row under the cursor."""
 
-    def __init__(self, columns: tuple[Column, ...], *, header: bool = True, empty: str = "", id: str | None = None):
-        super().__init__(id=id)
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        *,
+        header: bool = True,
+        empty: str = "",
+        can_focus: bool | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id, can_focus=can_focus)
         self._columns = columns
         self._header = header
         self._empty = empty

@@ -1,0 +1,103 @@
+"""The dashboard and the list of runs: what they show of each kind of run, and at each size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tui import scripted
+from tests.tui.driving import press, screen, settle, text_of, wait_for
+from thermotui.tui.charts.chart import Chart
+from thermotui.tui.views.dashboard import Dashboard, grid_shape
+from thermotui.tui.widgets.run_list import RunList
+
+
+async def test_header_says_what_the_figures_belong_to(finished: Path) -> None:
+    async with screen([finished], size=(160, 40)) as pilot:
+        header = text_of(pilot).splitlines()[0]
+        for part in ("batch-10", "softmax", "stride 10", "K=8", "by data and seed", "p̄ over the ensemble", "finished"):
+            assert part in header
+
+
+async def test_panels_show_values_with_errors_and_alerts(finished: Path) -> None:
+    async with screen([finished], size=(160, 40)) as pilot:
+        text = text_of(pilot)
+        assert "Q −4.91 ± 0.05" in text
+        assert "2.9439 exact" in text
+        assert "temperature jump" in text.replace("…", "ump")
+        assert "linear3" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (300, 100), (40, 10)])
+async def test_usable_at_every_size(finished: Path, size: tuple[int, int]) -> None:
+    async with screen([finished], size=size) as pilot:
+        dashboard = pilot.app.screen.query_one(Dashboard)
+        charts = [chart for chart in dashboard.query(Chart) if chart.display]
+        assert charts
+        assert all(chart.size.height >= 4 and chart.size.width >= 20 for chart in charts)
+        columns, rows = grid_shape(*dashboard.size)
+        assert len(dashboard.shown) <= columns * rows
+
+
+async def test_too_small_a_terminal_is_told_to_grow(finished: Path) -> None:
+    async with screen([finished], size=(80, 24)) as pilot:
+        await pilot.resize_terminal(10, 3)
+        await pilot.pause()
+        assert text_of(pilot).strip() == "grow 40×10"
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert "batch-10" in text_of(pilot)
+
+
+async def test_the_list_tells_each_state_and_a_broken_file_is_a_card(workspace: Path) -> None:
+    async with screen([workspace], size=(120, 30)) as pilot:
+        rows = {row.cells[1].text: row for row in pilot.app.screen.query_one(RunList).rows}
+        assert set(rows) == {"alpha", "beta", "gamma", "delta"}
+        assert rows["alpha"].cells[2].text == "100%"
+        assert rows["alpha"].cells[3].text == "‼2"
+        assert rows["beta"].cells[2].text == "50%"
+        await press(pilot, "j", "j", "j")
+        assert "is not a run log" in text_of(pilot).splitlines()[0]
+
+
+async def test_live_run_moves_then_crashes_then_vanishes(tmp_path: Path) -> None:
+    path = tmp_path / "live.h5"
+    writer = scripted.live_log(path)
+    async with screen([path]) as pilot:
+        assert "running 499" in text_of(pilot)
+        scripted.write_rows(writer, 500, 800)
+        writer.heartbeat(799)
+        writer.flush()
+        await wait_for(pilot, "running 799")
+        writer.close("failed", "out of memory \x1b[31m")
+        await wait_for(pilot, "failed 799")
+        path.unlink()
+        await wait_for(pilot, "deleted 799")
+        assert "\x1b" not in text_of(pilot)
+
+
+async def test_new_runs_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thermotui.analysis.workspace.SEARCH_INTERVAL", 0.0)
+    scripted.scripted_log(tmp_path / "first.h5", rows=50, alerts=False)
+    async with screen([tmp_path]) as pilot:
+        assert "second" not in text_of(pilot)
+        scripted.scripted_log(tmp_path / "second.h5", rows=50, alerts=False)
+        await wait_for(pilot, "second")
+
+
+async def test_words_of_a_log_never_drive_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.h5"
+    layers = tuple(scripted.Layer(f"evil\x1b[2J{index}\x07", 10) for index in range(2))
+    header = replace(scripted.header("x\x1b]0;owned\x07", family="soft\x1b[31mmax"), layers=layers)
+    writer = scripted.RunLogWriter.create(path, header)
+    scripted.write_rows(writer, 0, 100)
+    scripted.write_alert(writer, "loss\x1b[5m", 0, 10, None, message="boo\x9b31m \x1b]52;c;AAAA\x07")
+    writer.close("finished", "done \x1b[?1049l")
+    async with screen([path], size=(160, 48)) as pilot:
+        for view in "1234567":
+            await press(pilot, view)
+            text = text_of(pilot)
+            assert not any(ord(character) < 32 and character != "\n" for character in text), view
+            assert "\x9b" not in text
