@@ -105,7 +105,7 @@ class Transformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits of every position at once."""
-        members, count, length = tokens.shape
+        members, _, length = tokens.shape
         start = torch.full_like(tokens[..., :1], self.vocabulary)
         inputs = torch.cat([start, tokens[..., :-1]], dim=2)
         embedded = self._embed(inputs)
@@ -185,7 +185,9 @@ class Transformer(nn.Module):
 
 def _join(mixed: Tensor, members: int) -> Tensor:
     """Attention's outputs [K·N, heads, T, d/heads] → [K, N, T, d]."""
-    return mixed.transpose(1, 2).flatten(2).reshape(members, -1, mixed.shape[2], mixed.shape[1] * mixed.shape[3])
+    heads, length, size = mixed.shape[1:]
+    joined: Tensor = mixed.transpose(1, 2).reshape(members, -1, length, heads * size)
+    return joined
 
 
 def _as_block(module: nn.Module) -> Block:

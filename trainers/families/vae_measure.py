@@ -57,11 +57,16 @@ class JointMeasure:
 
     def state_dict(self) -> dict[str, Any]:
         """The remembered outputs, the window and the generator."""
-        return {"outputs": self._outputs, "window": list(self._window), "generator": self._generator.get_state()}
+        return {
+            "z": self._z,
+            "outputs": self._outputs,
+            "window": list(self._window),
+            "generator": self._generator.get_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._outputs, self._window = state["outputs"], list(state["window"])
+        self._z, self._outputs, self._window = state["z"], state["outputs"], list(state["window"])
         self._generator.set_state(state["generator"].cpu())
 
     def _decode(self) -> Tensor:
@@ -107,6 +112,8 @@ class MarginalMeasure:
     ) -> None:
         self._module, self._pixels, self._generator = module, pixels, generator
         self._latent, self._slots, self._count = latent, slots, importance_samples
+        # The same noise for every θ and member: differences of bounds are then those of the θ, not of the noise.
+        self._noise = self._normal(slots, importance_samples, latent)
         self._draws = Draws(self._draw, self._bound, lambda known: None, unbiased=False)
 
     def begin(self) -> Reading:
@@ -119,10 +126,11 @@ class MarginalMeasure:
 
     def state_dict(self) -> dict[str, Any]:
         """The draws and the generator."""
-        return {"draws": self._draws.state_dict(), "generator": self._generator.get_state()}
+        return {"draws": self._draws.state_dict(), "noise": self._noise, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
+        self._noise = state["noise"]
         self._draws.load_state_dict(state["draws"])
         self._generator.set_state(state["generator"].cpu())
 
@@ -138,10 +146,11 @@ class MarginalMeasure:
         """−ln (1/M) Σ_m p(x|z_m) p(z_m)/q(z_m|x), [K, P]."""
         encoder = {name.removeprefix("encoder."): t for name, t in parameters.items() if name.startswith("encoder.")}
         mean, log_variance = functional_call(self._module.get_submodule("encoder"), encoder, (x,)).chunk(2, dim=-1)
-        members, slots, latent = mean.shape
-        noise = self._normal(members, slots * self._count, latent).view(members, slots, self._count, latent)
+        noise = self._noise
         z = mean.unsqueeze(2) + (0.5 * log_variance).exp().unsqueeze(2) * noise
-        outputs = functional_call(self._module, parameters, (z.flatten(1, 2),)).unflatten(1, (slots, self._count))
+        outputs = functional_call(self._module, parameters, (z.flatten(1, 2),)).view(
+            len(x), self._slots, self._count, -1
+        )
         log_weights = (
             -self._pixels.negative_log_p(outputs, x.unsqueeze(2))
             - 0.5 * z.square().sum(-1)
