@@ -1,4 +1,4 @@
-"""From the raw sums of a measurement to the rows of `reservoir`: float64 on the host, no torch."""
+"""From the raw sums of a measurement to the rows of `reservoir`: on the host, in float64."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
+from thermotui.probe.measurement import component_moments, running_mean
 
 Array = NDArray[np.float64]
 
@@ -67,7 +69,8 @@ class ReservoirRows:
         rows["force_max"] = value["force_max"].mean(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             rows["signal_to_noise"] = force / noise.mean(axis=1)
-            rows["noise_skew"], rows["noise_kurtosis"] = self._shape_of_noise(value)
+            skew, kurtosis = component_moments(value, self.sizes)
+        rows["noise_skew"], rows["noise_kurtosis"] = skew.mean(axis=1), kurtosis.mean(axis=1)
         rows["drift"] = np.sqrt(value["drift"]).mean(axis=1)
         rows["reversibility_gap"] = np.sqrt(value["gap"]).mean(axis=1)
         rows["fluctuation_dissipation"] = self._yaida(value["pairing"], mobility / 2.0 * value["gradient"])
@@ -87,25 +90,12 @@ class ReservoirRows:
         self.temperatures_full = np.asarray(state["temperatures_full"])
         self.balance = np.asarray(state["balance"])
 
-    def _shape_of_noise(self, value: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Skewness and excess kurtosis of the components of η, each [n, L], mean over the members."""
-        m1, m2, m3, m4 = (value[f"eta_{power}"] / self.sizes for power in (1, 2, 3, 4))
-        variance = m2 - m1**2
-        third = m3 - 3 * m1 * m2 + 2 * m1**3
-        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        return (third / variance**1.5).mean(axis=1), (fourth / variance**2 - 3).mean(axis=1)
-
     def _yaida(self, pairing: Array, dissipation: Array) -> Array:
         """⟨θ·∇U⟩ / ⟨r/2 g²⟩ over the ensemble and the last `averaged` measurements, [n, L]."""
         new = np.stack([pairing.mean(axis=1), dissipation.mean(axis=1)], axis=1)
-        past = len(self.balance)
-        series = np.concatenate([self.balance, new])
-        totals = np.concatenate([np.zeros_like(series[:1]), np.cumsum(series, axis=0)])
-        last = np.arange(past + 1, len(series) + 1)
-        sums = totals[last] - totals[np.maximum(last - self.averaged, 0)]
-        self.balance = series[-self.averaged :]
+        means, self.balance = running_mean(new, self.balance, self.averaged)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(sums[:, 0] / sums[:, 1])
+            return np.asarray(means[:, 0] / means[:, 1])
 
 
 def _mean_and_error(members: Array, history: Array) -> tuple[Array, Array, Array]:

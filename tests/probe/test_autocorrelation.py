@@ -48,14 +48,16 @@ def test_projections_keep_the_squared_norm_on_average(member_axis: bool) -> None
         [torch.randn(*members, 6, 4, generator=generator), torch.randn(*members, 6, generator=generator)],
         [torch.randn(*members, 3, 2, 2, 2, generator=generator)],
     ]
-    project = GradientProjection(layers, member_axis=member_axis, projections=20_000, seed=4)
-    projected = project(layers)
-    assert projected.shape == (*members, 2, 20_000)
+    draws = [GradientProjection(layers, member_axis=member_axis, projections=4, seed=s)(layers) for s in range(3000)]
+    assert draws[0].shape == (*members, 2, 4)
+    squares = torch.stack(draws).square().mean(-1)
     start = len(members)
     for index, layer in enumerate(layers):
         exact = sum(g.flatten(start).square().sum(-1) for g in layer)
-        torch.testing.assert_close(projected[..., index, :].square().mean(-1), exact, rtol=0.08, atol=0.0)
-    torch.testing.assert_close(project([[2 * g for g in layer] for layer in layers]), 2 * projected)
+        error = squares[..., index].std(0) / len(draws) ** 0.5
+        assert ((squares[..., index].mean(0) - exact).abs() < 4 * error).all()
+    project = GradientProjection(layers, member_axis=member_axis, seed=4)
+    torch.testing.assert_close(project([[2 * g for g in layer] for layer in layers]), 2 * project(layers))
 
 
 def test_constant_gradients_have_no_autocorrelation_and_short_windows_are_refused() -> None:

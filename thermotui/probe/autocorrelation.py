@@ -1,8 +1,9 @@
 """Autocorrelation of η from a few random projections of the gradient, so that no gradient is ever kept.
 
-The projections are rank one, yᵢ = uᵢᵀ G vᵢ with random signs, so their memory is rows + columns of each parameter and
-E[yᵢ²] = ‖G‖². η and the force cannot be told apart in one series of gradients; within a window the force is taken to be
-linear in time and removed by regression, and what the regression takes from white noise is put back exactly.
+The projections are rank one, yᵢ = uᵢᵀ G v with random signs, so that they cost one pass over G and their memory is that
+of a row and a few columns; E[yᵢ²] = ‖G‖². η and the force cannot be told apart in one series of gradients; within a
+window the force is taken to be linear in time and removed by regression, and what the regression takes from white noise
+is put back exactly.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ class GradientProjection:
         """
         generator = torch.Generator().manual_seed(seed)
 
-        def signs(rows: int, like: Tensor) -> Tensor:
-            bits = torch.randint(0, 2, (rows, projections), generator=generator)
+        def signs(rows: int, columns: int, like: Tensor) -> Tensor:
+            bits = torch.randint(0, 2, (rows, columns), generator=generator)
             return (2 * bits - 1).to(device=like.device, dtype=like.dtype)
 
         self.member_axis = member_axis
-        self.directions: list[list[tuple[Tensor | None, Tensor]]] = []
+        self.directions: list[list[tuple[Tensor, Tensor | None]]] = []
         for parameters in layers:
-            directions: list[tuple[Tensor | None, Tensor]] = []
+            directions: list[tuple[Tensor, Tensor | None]] = []
             for parameter in parameters:
                 shape = parameter.shape[1:] if member_axis else parameter.shape
-                columns = shape[1:].numel()
-                row = signs(shape[0], parameter) if len(shape) else signs(1, parameter)
-                directions.append((row, signs(columns, parameter)) if len(shape) > 1 else (None, row))
+                rows = signs(shape[0] if shape else 1, projections, parameter)
+                columns = signs(shape[1:].numel(), 1, parameter).squeeze(1) if len(shape) > 1 else None
+                directions.append((rows, columns))
             self.directions.append(directions)
 
     def __call__(self, layers: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -60,13 +61,9 @@ class GradientProjection:
     def one(self, layer: int, index: int, gradient: Tensor) -> Tensor:
         """Project one parameter's gradient: its part of the layer's projection, [K, projections] or [projections]."""
         rows, columns = self.directions[layer][index]
-        flat = (
-            gradient.flatten(2 if self.member_axis else 1)
-            if rows is not None
-            else gradient.reshape(*gradient.shape[:1] if self.member_axis else (), -1)
-        )
-        projected = flat @ columns
-        return projected if rows is None else (projected * rows).sum(-2)
+        members = gradient.shape[:1] if self.member_axis else ()
+        flat = gradient.reshape(*members, rows.shape[0], -1)
+        return (flat.squeeze(-1) if columns is None else flat @ columns) @ rows
 
 
 def noise_variance(series: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ def linear_squared_norms(activations: Tensor, deltas: Tensor, *, bias: bool) -> 
 
     activations: [..., n, i]. deltas: [..., n, o]. Returns [..., n], of their dtype.
     """
-    delta_norms = deltas.square().sum(-1)
-    activation_norms = activations.square().sum(-1)
+    delta_norms = torch.linalg.vector_norm(deltas, dim=-1).square()
+    activation_norms = torch.linalg.vector_norm(activations, dim=-1).square()
     return torch.addcmul(delta_norms, activation_norms, delta_norms) if bias else activation_norms * delta_norms
 
 

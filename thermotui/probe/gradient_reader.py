@@ -21,7 +21,7 @@ PROJECTIONS = 4
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is read in this step."""
+    """What is read in this step; `pairing` and `copies` only along with `squares`."""
 
     squares: bool = False
     projections: bool = False
@@ -53,28 +53,30 @@ class GradientReader:
     def begin_step(self, wanted: Wanted) -> None:
         """Forget the last step."""
         self.wanted = wanted
+        self._wants = wanted != Wanted()
         self._squares: dict[int, Tensor] = {}
         self._pairings: dict[int, Tensor] = {}
         self._projections: dict[int, Tensor] = {}
         self.copies: dict[int, Tensor] = {}
 
-    @torch.no_grad()
     def read(self, parameter: Parameter) -> None:
         """Take the figures of `parameter.grad`."""
         wanted, gradient = self.wanted, parameter.grad
-        if gradient is None or wanted == Wanted():
+        if gradient is None or not self._wants:
             return
-        gradient = as_float(gradient.to_dense() if gradient.is_sparse else gradient)
+        gradient = as_float(gradient.detach())
+        if gradient.is_sparse:
+            gradient = gradient.to_dense()
         key = id(parameter)
+        if wanted.projections:
+            self._projections[key] = self._projection.one(*self._position[key], gradient)
         if wanted.squares:
             flat = gradient.reshape(-1)
-            self._squares[key] = torch.dot(flat, flat).float()
-        if wanted.pairing:
-            self._pairings[key] = torch.dot(as_float(parameter.detach()).reshape(-1), gradient.reshape(-1)).float()
-        if wanted.projections:
-            self._projections[key] = self._projection.one(*self._position[key], gradient).float()
-        if wanted.copies:
-            self.copies[key] = gradient.clone()
+            self._squares[key] = torch.dot(flat, flat)
+            if wanted.pairing:
+                self._pairings[key] = torch.dot(as_float(parameter.detach()).reshape(-1), flat)
+            if wanted.copies:
+                self.copies[key] = gradient.clone()
 
     def squares(self) -> Tensor:
         """‖g‖² by layer, [L]."""
@@ -86,7 +88,8 @@ class GradientReader:
 
     def projections(self) -> Tensor:
         """Projected gradient by layer, [L, PROJECTIONS]."""
-        return self._members @ torch.stack([self._projections.get(id(p), self._no_projection) for p in self._order])
+        rows = [self._projections.get(id(p), self._no_projection) for p in self._order]
+        return self._members @ torch.stack(rows).float()
 
     def _by_layer(self, values: dict[int, Tensor]) -> Tensor:
-        return self._members @ torch.stack([values.get(id(p), self._zero) for p in self._order])
+        return self._members @ torch.stack([values.get(id(p), self._zero) for p in self._order]).float()

@@ -20,7 +20,7 @@ from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
 from thermotui.probe.autocorrelation import epoch_echo
 from thermotui.probe.layers import ModelLayer
-from thermotui.probe.measurement import RAW, Measurement, MeasurementRows, Sampling
+from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.runlog.schema import Header, Layer, State
 from thermotui.runlog.writer import RunLogWriter
 
@@ -96,7 +96,7 @@ class ProbeLog:
         measured = self._measurements(waiting)
         streams = {
             "steps": self._step_rows(waiting, measured, writer.dtype("steps")),
-            "reservoir": self._rows.rows(list(measured.values())),
+            "reservoir": self._rows.rows(measured),
             "autocorrelation": self._autocorrelation_rows(writer.dtype("autocorrelation")),
         }
         alerts: list[Alert] = []
@@ -177,25 +177,25 @@ class ProbeLog:
             world_size=self.sampling.world_size,
         )
 
-    @staticmethod
-    def _measurements(waiting: Sequence[Settled]) -> dict[int, Measurement]:
-        """By step, with one transfer from the device for all of them."""
-        measured = [s for s in waiting if s.raw is not None]
-        if not measured:
-            return {}
-        raw = torch.stack([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
-        scales = _to_host([s.scale for s in measured], missing=1.0)
-        result = {}
-        for settled, figures, scale in zip(measured, raw, scales, strict=True):
-            rates = settled.rates if settled.rates is not None else np.full(raw.shape[2], np.nan)
-            result[settled.step] = Measurement(
-                settled.step, settled.time, settled.samples, rates, float(scale), figures
-            )
-        return result
+    def _measurements(self, waiting: Sequence[Settled]) -> Measurements:
+        """Those that were measured, with one transfer from the device for all of them."""
+        measured = [s for s in waiting if s.raw is not None and s.rates is not None]
+        raw = np.empty((0, len(RAW), len(self.layers)))
+        rates = np.empty((0, len(self.layers)))
+        if measured:
+            raw = torch.stack([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
+            rates = np.stack([s.rates for s in measured if s.rates is not None])
+        return Measurements(
+            steps=np.array([s.step for s in measured], dtype=np.int64),
+            times=np.array([s.time for s in measured]),
+            samples=np.array([s.samples for s in measured], dtype=np.int64),
+            rates=rates,
+            scales=_to_host([s.scale for s in measured], missing=1.0),
+            raw=raw,
+        )
 
-    def _step_rows(
-        self, waiting: Sequence[Settled], measured: dict[int, Measurement], dtype: np.dtype[np.void]
-    ) -> NDArray[np.void]:
+    @staticmethod
+    def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:
         rows = np.zeros(len(waiting), dtype)
         for name in ("gradient_norm", "loss_spread", "accuracy_spread"):
             rows[name] = np.nan
@@ -204,10 +204,8 @@ class ProbeLog:
         rows["learning_rate"] = [s.learning_rate for s in waiting]
         rows["loss"] = _to_host([s.loss for s in waiting], missing=np.nan)
         rows["accuracy"] = _to_host([s.accuracy for s in waiting], missing=np.nan)
-        for row in rows:
-            figures = measured.get(int(row["step"]))
-            if figures is not None:
-                row["gradient_norm"] = np.sqrt(figures.raw[GRADIENT].sum()) / figures.scale
+        norms = np.sqrt(measured.raw[:, GRADIENT].sum(axis=1)) / measured.scales
+        rows["gradient_norm"][np.isin(rows["step"], measured.steps)] = norms
         return rows
 
     def _autocorrelation_rows(self, dtype: np.dtype[np.void]) -> NDArray[np.void]:

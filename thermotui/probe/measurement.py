@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,15 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One measured step on the host: `raw` is [len(RAW), L], gradients in it still carry the loss scale."""
+class Measurements:
+    """n measured steps on the host; gradients in `raw`, [n, len(RAW), L], still carry the loss scale."""
 
-    step: int
-    time: float
-    samples: int
+    steps: NDArray[np.int64]
+    times: Array
+    samples: NDArray[np.int64]
     rates: Array
-    scale: float
+    """Learning rate by layer, [n, L]."""
+    scales: Array
     raw: Array
 
 
@@ -66,83 +67,99 @@ class MeasurementRows:
     sizes: Array
     sampling: Sampling
     averaged: int
-    _force: list[Array] = field(default_factory=list)
-    _balance: list[Array] = field(default_factory=list)
-    _preconditioner: Array | None = None
+    """Readings of θ·g that Yaida's ratio averages."""
 
-    def rows(self, measurements: list[Measurement]) -> NDArray[np.void]:
+    def __post_init__(self) -> None:
+        self._force = np.empty((0, 2, self.sizes.size))
+        self._balance = np.empty((0, 2, self.sizes.size))
+        self._preconditioner = np.ones_like(self.sizes)
+
+    def rows(self, measured: Measurements) -> NDArray[np.void]:
         """Rows of `reservoir`, one a measurement."""
-        rows = np.zeros(len(measurements), self.dtype)
+        rows = np.zeros(len(measured.steps), self.dtype)
+        if not len(rows):
+            return rows
+        raw = {name: measured.raw[:, index] for index, name in enumerate(RAW)}
+        # In units of the mean loss: a gradient of the sum over b samples is b times, its learning rate 1/b of it.
+        batch = (measured.samples * self.sampling.world_size)[:, None]
+        summed = np.where(self.sampling.summed, batch, 1)
+        unit = measured.scales[:, None] * summed
         with np.errstate(divide="ignore", invalid="ignore"):
-            for row, measurement in zip(rows, measurements, strict=True):
-                self._fill(row, measurement)
+            mobility = measured.rates * summed * self._preconditioners(raw["preconditioner"])
+            noise, error = self._noise(raw, batch)
+            noise, error = noise / unit**2, error / unit**2
+            gradient = raw["gradient"] / unit**2
+            per_parameter = mobility / (2.0 * self.sizes)
+            rows["step"], rows["time"] = measured.steps, measured.times
+            rows["mobility"] = np.average(mobility, weights=self.sizes, axis=1)
+            rows["temperature"], rows["temperature_se"] = per_parameter * noise, per_parameter * error
+            rows["temperature_full"] = per_parameter * raw["eta_2"]
+            rows["temperature_full_se"] = np.nan
+            rows["noise_skew"], rows["noise_kurtosis"] = component_moments(raw, self.sizes)
+            rows["drift"] = np.sqrt(raw["drift"])
+            rows["reversibility_gap"] = np.sqrt(raw["gap"])
+            rows["force_max"] = raw["force_max"]
+            rows["force"], rows["signal_to_noise"] = self._forces(raw["force"], gradient - noise, noise)
+            rows["fluctuation_dissipation"] = self._yaida(raw["pairing"] / unit, mobility / 2.0 * gradient)
         return rows
 
-    def _fill(self, row: np.void, measured: Measurement) -> None:
-        raw = dict(zip(RAW, measured.raw, strict=True))
-        # In units of the mean loss: a gradient of the sum over b samples is b times, its learning rate 1/b of it.
-        batch = measured.samples * self.sampling.world_size
-        unit = measured.scale * (batch if self.sampling.summed else 1.0)
-        mobility = measured.rates * (batch if self.sampling.summed else 1.0)
-        if np.isfinite(raw["preconditioner"]).any():
-            self._preconditioner = raw["preconditioner"]
-        if self._preconditioner is not None:
-            mobility = mobility * self._preconditioner
-        row["step"], row["time"] = measured.step, measured.time
-        row["mobility"] = np.average(mobility, weights=self.sizes)
+    def _preconditioners(self, values: Array) -> Array:
+        """[n, L]: the last one read, 1 while there is none."""
+        filled = np.concatenate([self._preconditioner[None], values])
+        last = np.maximum.accumulate(np.where(np.isfinite(filled[:, 0]), np.arange(len(filled)), 0))
+        filled = filled[last]
+        self._preconditioner = filled[-1]
+        return np.asarray(filled[1:])
 
-        noise, error = self._noise(raw, measured)
-        over_time = np.isfinite(raw["over_time"]) & ~np.isfinite(noise)
-        noise = np.where(over_time, raw["over_time"], noise) / unit**2
-        error = np.where(over_time, raw["over_time_se"], error) / unit**2
-        per_parameter = mobility / (2.0 * self.sizes)
-        row["temperature"], row["temperature_se"] = per_parameter * noise, per_parameter * error
-        row["temperature_full"] = per_parameter * raw["eta_2"]
-        row["temperature_full_se"] = np.nan
-        row["noise_skew"], row["noise_kurtosis"] = self._shape_of_noise(raw)
-        row["drift"] = np.sqrt(raw["drift"])
-        row["reversibility_gap"] = np.sqrt(raw["gap"])
-        row["force_max"] = raw["force_max"]
-        gradient = raw["gradient"] / unit**2
-        self._fill_force(row, raw["force"], gradient - noise, noise)
-        row["fluctuation_dissipation"] = self._yaida(raw["pairing"] / unit, mobility / 2.0 * gradient)
+    def _noise(self, raw: dict[str, Array], batch: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Σ_i Var(η_i) by layer and its standard error, [n, L], with the loss scale still in them.
 
-    def _noise(self, raw: dict[str, Array], measured: Measurement) -> tuple[Array, Array]:
-        """Σ_i Var(η_i) by layer and its standard error, with the loss scale still in it.
-
-        Samples without any gradient (ignored targets) are not part of the mean that the loss takes.
+        Samples without any gradient (ignored targets) are not part of the mean that the loss takes. Where the batch
+        tells nothing, the projections over a window do.
         """
-        count = np.nanmax(raw["contributing"], initial=0.0)
-        if not count > 1:
-            missing = np.full_like(self.sizes, np.nan)
-            return missing, missing
-        factor = count / (count - 1.0) / self.sampling.world_size
-        size = self.sampling.dataset_size
-        batch = min(measured.samples * self.sampling.world_size, size)
-        factor *= finite_population(batch, size, self.sampling.replacement)
+        count = np.nanmax(raw["contributing"], axis=1, initial=0.0, keepdims=True)
+        count = np.where(count > 1, count, np.nan)
+        size, replacement = self.sampling.dataset_size, self.sampling.replacement
+        sampled = [finite_population(min(int(b), size), size, replacement) for b in batch[:, 0]]
         # Of one rank's own gradient; the mean over the ranks has 1/W of its variance.
-        return factor * (raw["squares"] - raw["gradient"] / count), factor * np.sqrt(raw["variance"])
+        factor = count / (count - 1.0) / self.sampling.world_size * np.array(sampled)[:, None]
+        noise, error = factor * (raw["squares"] - raw["gradient"] / count), factor * np.sqrt(raw["variance"])
+        over_time = ~np.isfinite(noise)
+        return np.where(over_time, raw["over_time"], noise), np.where(over_time, raw["over_time_se"], error)
 
-    def _fill_force(self, row: np.void, exact: Array, estimate: Array, noise: Array) -> None:
-        if np.isfinite(exact).any():
-            row["force"], row["signal_to_noise"] = np.sqrt(exact), exact / noise
-            return
-        self._force = [*self._force, np.stack([estimate, noise])][-AVERAGED:]
-        force, spread = np.mean(self._force, axis=0)
-        row["force"] = np.sqrt(np.maximum(force, 0.0))
-        row["signal_to_noise"] = np.maximum(force, 0.0) / spread
-
-    def _shape_of_noise(self, raw: dict[str, Array]) -> tuple[Array, Array]:
-        m1, m2, m3, m4 = (raw[f"eta_{power}"] / self.sizes for power in (1, 2, 3, 4))
-        variance = m2 - m1**2
-        third = m3 - 3 * m1 * m2 + 2 * m1**3
-        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        return third / variance**1.5, fourth / variance**2 - 3
+    def _forces(self, exact: Array, estimate: Array, noise: Array) -> tuple[Array, Array]:
+        """Force and signal-to-noise ratio, [n, L]: exact where the full gradient was there, else a running mean."""
+        new = np.stack([estimate, noise], axis=1)
+        mean, self._force = running_mean(np.where(np.isfinite(new), new, 0.0), self._force, AVERAGED)
+        known = np.isfinite(exact)
+        squared = np.where(known, exact, np.maximum(mean[:, 0], 0.0))
+        spread = np.where(known, noise, mean[:, 1])
+        return np.where(spread > 0, np.sqrt(squared), np.nan), np.where(spread > 0, squared / spread, np.nan)
 
     def _yaida(self, pairing: Array, dissipation: Array) -> Array:
-        if np.isfinite(pairing).any():
-            self._balance = [*self._balance, np.stack([pairing, dissipation])][-self.averaged :]
-        if not self._balance:
-            return np.full_like(pairing, np.nan)
-        totals = np.sum(self._balance, axis=0)
-        return np.asarray(totals[0] / totals[1])
+        """⟨θ·∇U⟩/⟨r/2 g²⟩ over the last readings, [n, L]; NaN where θ·g was not read."""
+        read = np.isfinite(pairing[:, 0])
+        readings = np.stack([pairing, dissipation], axis=1)[read]
+        means, self._balance = running_mean(readings, self._balance, self.averaged)
+        result = np.full_like(pairing, np.nan)
+        result[read] = means[:, 0] / means[:, 1]
+        return result
+
+
+def running_mean(values: Array, history: Array, window: int) -> tuple[Array, Array]:
+    """Mean of the last `window` rows at each of n rows, [n, …], and the history [≤ window, …] to go on with."""
+    series = np.concatenate([history, values])
+    totals = np.concatenate([np.zeros_like(series[:1]), np.cumsum(series, axis=0)])
+    last = np.arange(len(history) + 1, len(series) + 1)
+    first = np.maximum(last - window, 0)
+    width = (last - first).reshape(-1, *[1] * (series.ndim - 1))
+    return (totals[last] - totals[first]) / width, series[-window:]
+
+
+def component_moments(sums: dict[str, Array], sizes: Array) -> tuple[Array, Array]:
+    """Skewness and excess kurtosis over components from `eta_1` … `eta_4` = Σ_i η_iᵖ, [..., L]; sizes: [L]."""
+    m1, m2, m3, m4 = (sums[f"eta_{power}"] / sizes for power in (1, 2, 3, 4))
+    variance = m2 - m1**2
+    third = m3 - 3 * m1 * m2 + 2 * m1**3
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    return third / variance**1.5, fourth / variance**2 - 3

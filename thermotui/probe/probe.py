@@ -225,11 +225,10 @@ class Probe:
 
     def _raw_figures(self, seldom: bool, force: list[list[Tensor]] | None) -> dict[str, Tensor]:
         noise = self._recorder.take_noise()
-        nan = self._blank[0]
         figures = {
-            "squares": torch.stack([nan if n is None else n.squares.float() for n in noise]),
-            "variance": torch.stack([nan if n is None else n.variance.float() for n in noise]),
-            "contributing": torch.stack([nan if n is None else n.contributing.float() for n in noise]),
+            "squares": noise.squares,
+            "variance": noise.variance,
+            "contributing": noise.contributing,
             "gradient": self._reader.squares(),
         }
         if seldom:

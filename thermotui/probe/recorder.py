@@ -29,16 +29,25 @@ SKETCHED = "within the batch, random sketch"
 SAMPLED = "within the batch, some samples one by one"
 
 
-@dataclass
+@dataclass(frozen=True)
 class NoiseSums:
-    """Sums over the samples of one step for one layer; G_n is sample n's part of the gradient, g = Σ_n G_n."""
+    """Sums over the samples of a step by layer, [L] each; G_n is sample n's part of the gradient, g = Σ_n G_n."""
 
     squares: Tensor
-    """Σ_n ‖G_n‖²."""
+    """Σ_n ‖G_n‖²; NaN where it was not measured."""
     variance: Tensor
     """Variance of that sum as an estimate: the samples' spread and the sketch's."""
     contributing: Tensor
     """Samples with a gradient other than zero."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One micro-batch: ‖G_n‖² of the samples looked at, [m], each standing for `weight`, and the sketch's variance."""
+
+    values: Tensor
+    weight: float
+    sketch_variance: Tensor | None = None
 
 
 @dataclass
@@ -50,7 +59,7 @@ class _Track:
     estimator: str = ""
     calls: list[tuple[Site, tuple[tuple[Any, ...], dict[str, Any]], Tensor]] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
-    noise: NoiseSums | None = None
+    parts: list[_Part] = field(default_factory=list)
 
 
 class StepRecorder:
@@ -83,6 +92,7 @@ class StepRecorder:
         device = layers[0].parameters[0].device
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._choice = torch.Generator().manual_seed(seed)
+        self._missing = torch.full((), torch.nan, device=device)
         self._reading = False
         self._handles: list[RemovableHandle] = []
         self._attach(model)
@@ -104,15 +114,30 @@ class StepRecorder:
         for track in self._tracks:
             track.calls.clear()
             track.waiting = {id(parameter) for parameter in track.layer.parameters}
-            track.noise = None
+            track.parts.clear()
 
-    def take_noise(self) -> list[NoiseSums | None]:
-        """The step's sums by layer, None where nothing was measured; the hooks rest until the next step."""
+    def take_noise(self) -> NoiseSums:
+        """The step's sums; the hooks rest until the next step."""
         self.measuring = False
-        noise = [track.noise for track in self._tracks]
         for track in self._tracks:
             track.calls.clear()
-        return noise
+        first = [track.parts[0] if len(track.parts) == 1 else None for track in self._tracks]
+        plain = [part for part in first if part is not None and part.weight == 1.0 and part.sketch_variance is None]
+        if len(plain) == len(first):
+            # By far the most common case, in three kernels for all layers.
+            values = torch.stack([part.values for part in plain])
+            return NoiseSums(values.sum(1), _spread(values), (values > 0).sum(1).float())
+        sums = [self._layer_sums(track.parts) for track in self._tracks]
+        return NoiseSums(*(torch.stack(column) for column in zip(*sums, strict=True)))
+
+    def _layer_sums(self, parts: list[_Part]) -> tuple[Tensor, Tensor, Tensor]:
+        if not parts:
+            return self._missing, self._missing, self._missing
+        squares = torch.stack([part.values.sum() * part.weight for part in parts]).sum()
+        contributing = torch.stack([(part.values > 0).sum() * part.weight for part in parts]).sum()
+        variances = [_spread(part.values) * part.weight**2 for part in parts]
+        variances += [part.sketch_variance for part in parts if part.sketch_variance is not None]
+        return squares.float(), torch.stack(variances).sum().float(), contributing.float()
 
     def detach(self) -> None:
         """Take all hooks off the model."""
@@ -168,7 +193,7 @@ class StepRecorder:
         self, track: _Track, site: Site, arguments: tuple[tuple[Any, ...], dict[str, Any]], deltas: Tensor
     ) -> None:
         if self.measuring and not self._reading:
-            track.calls.append((site, arguments, deltas))
+            track.calls.append((site, arguments, deltas.detach()))
 
     def _accumulated(self, index: int, parameter: Parameter) -> None:
         self._on_gradient(index, parameter)
@@ -182,14 +207,13 @@ class StepRecorder:
         calls, track.calls = track.calls, []
         self._reading = True
         try:
-            with torch.no_grad():
-                self._add(track, self._noise(track, calls))
+            track.parts.append(self._noise(track, calls))
         except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on
             self._give_up(track, str(error).split("\n")[0] or type(error).__name__)
         finally:
             self._reading = False
 
-    def _noise(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> NoiseSums:
+    def _noise(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> _Part:
         if not calls:
             raise UnreadableError("its parameters are used without calling the module")
         if self.samples == 0:
@@ -206,21 +230,15 @@ class StepRecorder:
                 parameter = site.parameters.get(name)
                 if parameter is not None:
                     forms.setdefault(id(parameter), []).append(form)
-        values = torch.zeros(self.samples, device=calls[0][2].device)
-        sketch_variance = torch.zeros((), device=values.device)
-        sketched = False
-        for uses in forms.values():
-            norms = squared_norms(uses, sketch=self._sketch, generator=self._generator)
-            values = values + norms.values
-            if norms.columns is not None:
-                sketched = True
-                sketch_variance = sketch_variance + norms.columns.var() / self._sketch
-        track.estimator = f"{SKETCHED} of {self._sketch}" if sketched else EXACT
-        total = values.sum()
-        spread = self.samples * values.var() if self.samples > 1 else torch.full_like(total, torch.nan)
-        return NoiseSums(total, spread + sketch_variance, (values > 0).sum())
+        norms = [squared_norms(uses, sketch=self._sketch, generator=self._generator) for uses in forms.values()]
+        values = norms[0].values
+        for other in norms[1:]:
+            values = values + other.values
+        sketches = [n.columns.var() / self._sketch for n in norms if n.columns is not None]
+        track.estimator = f"{SKETCHED} of {self._sketch}" if sketches else EXACT
+        return _Part(values, 1.0, torch.stack(sketches).sum() if sketches else None)
 
-    def _sampled(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> NoiseSums:
+    def _sampled(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> _Part:
         if len(calls) > 1:
             raise UnreadableError("a module without a rule is called more than once in a step")
         site, arguments, deltas = calls[0]
@@ -230,26 +248,19 @@ class StepRecorder:
         chosen = torch.randperm(self.samples, generator=self._choice)[:count].tolist()
         values = sampled_squared_norms(site.module, site.parameters, arguments, deltas, chosen)
         track.estimator = f"{SAMPLED} ({count})"
-        weight = self.samples / count
-        spread = weight**2 * count * values.var() if count > 1 else torch.full_like(values[0], torch.nan)
-        return NoiseSums(values.sum() * weight, spread, (values > 0).sum() * weight)
-
-    @staticmethod
-    def _add(track: _Track, noise: NoiseSums) -> None:
-        before = track.noise
-        if before is not None:
-            noise = NoiseSums(
-                before.squares + noise.squares,
-                before.variance + noise.variance,
-                before.contributing + noise.contributing,
-            )
-        track.noise = noise
+        return _Part(values, self.samples / count)
 
     def _give_up(self, track: _Track, reason: str) -> None:
         track.obstacle = reason
-        track.noise = None
+        track.parts.clear()
         track.calls.clear()
         logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Variance of the sum over the last axis, from its m independent terms; NaN for one."""
+    count = values.shape[-1]
+    return count * values.var(-1) if count > 1 else torch.full_like(values[..., 0], torch.nan)
 
 
 def _samples_first(samples: int, inputs: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:

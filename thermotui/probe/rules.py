@@ -35,10 +35,10 @@ def _positions(tensor: Tensor) -> Tensor:
 
 
 def _linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
-    deltas = _positions(deltas)
-    forms: dict[str, Form] = {"weight": Outer(_positions(inputs), deltas)}
+    positions = _positions(deltas)
+    forms: dict[str, Form] = {"weight": Outer(_positions(inputs), positions)}
     if module.bias is not None:
-        forms["bias"] = Direct(deltas.sum(1))
+        forms["bias"] = Direct(deltas if deltas.dim() == 2 else positions.sum(1))
     return forms
 
 
