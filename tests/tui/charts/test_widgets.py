@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
 from textual.pilot import Pilot
 
+from tests.tui.charts.gallery import STEPS, Gallery, heat_and_work, loss, temperatures
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import Heatmap, LayerSparklines
 from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.roles import ROLE
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from gallery import STEPS, Gallery, heat_and_work, loss, temperatures
 
 SIZE = (120, 40)
 

@@ -59,7 +59,7 @@ def write_x_axis(
         first, last = max(0, cell(max(shade.start, start))), min(cells, cell(min(shade.end, end)) + 1)
         if shade.start < end and shade.end > start and last > first:
             frame.write(y, gutter + first, double * (last - first), "valid")
-    ticks = linear_ticks(start, end, max(1, cells // 14))
+    ticks = linear_ticks(start, end, max(1, cells // 11))
     step = ticks[1] - ticks[0] if len(ticks) > 1 else max(end - start, 1.0)
     free = 0
     for tick in ticks:

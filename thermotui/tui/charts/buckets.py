@@ -26,28 +26,26 @@ class Columns:
     measured: np.typing.NDArray[np.bool_]
 
 
-def stable_range(first: float, last: float, columns: int) -> tuple[float, float]:
-    """The smallest range of `columns` power-of-two buckets, aligned to the bucket, that holds [first, last].
+def stable_range(first: float, last: float) -> tuple[float, float]:
+    """A range that holds [first, last] and stays while `last` grows by up to a quarter: appended rows change no column.
 
-    While `last` grows within it, the range stays, so appended rows change only their own columns.
+    Its length is 4, 5, 6 or 7 times a power of two, so that data fill at least four fifths of it.
     """
-    span = max(last - first, 1.0)
-    bucket = 2.0 ** math.ceil(math.log2(span / max(columns - 1, 1)))
-    start = math.floor(first / bucket) * bucket
-    if start + bucket * columns <= last:
-        # Aligning the start cost up to one bucket at the right end.
-        bucket *= 2
-        start = math.floor(first / bucket) * bucket
-    return start, start + bucket * columns
+    span = max(last - first, 1.0) * (1 + 1e-9)
+    return first, first + _rounded_up(span)
 
 
-def rolling_range(last: float, span: float, columns: int) -> tuple[float, float]:
-    """A window of about `span` that ends after `last` and moves in jumps of an eighth of its width."""
-    bucket = 2.0 ** math.ceil(math.log2(max(span, 1.0) / max(columns, 1)))
-    width = bucket * columns
-    jump = bucket * max(columns // 8, 1)
+def rolling_range(last: float, span: float) -> tuple[float, float]:
+    """A window of at least `span` that ends after `last` and moves in jumps of an eighth of its length."""
+    width = _rounded_up(max(span, 1.0) * 8 / 7)
+    jump = width / 8
     end = (math.floor(last / jump) + 1) * jump
     return end - width, end
+
+
+def _rounded_up(span: float) -> float:
+    quarter = 2.0 ** (math.floor(math.log2(span)) - 2)
+    return math.ceil(span / quarter) * quarter
 
 
 def to_columns(series: SeriesData, x_range: tuple[float, float], columns: int) -> Columns:
@@ -81,22 +79,35 @@ def to_columns(series: SeriesData, x_range: tuple[float, float], columns: int) -
     empty = ~filled
     if empty.any() and series.x.size > 1:
         centres = (edges[:-1] + edges[1:])[empty] / 2
-        mean[empty] = _between(centres, series.x, series.mean)
+        between = _Between(centres, series.x)
+        mean[empty] = between.line(series.mean)
+        low[empty], high[empty] = between.extremes(series.low, series.high)
         if series.se_low is not None and series.se_high is not None and lower is not None and upper is not None:
-            lower[empty] = _between(centres, series.x, series.se_low)
-            upper[empty] = _between(centres, series.x, series.se_high)
+            lower[empty] = between.line(series.se_low)
+            upper[empty] = between.line(series.se_high)
     return Columns(low, high, mean, lower, upper, measured)
 
 
-def _between(centres: Floats, x: Floats, values: Floats) -> Floats:
-    """Linear interpolation at [m] centres, NaN outside of the points and beside a NaN point."""
-    after = np.searchsorted(x, centres)
-    inside = (after > 0) & (after < x.size)
-    left, right = np.where(inside, after - 1, 0), np.where(inside, after, 0)
-    width = np.where(inside, x[right] - x[left], 1.0)
-    with np.errstate(invalid="ignore"):  # infinities beside each other: no place in between
-        result = values[left] + (values[right] - values[left]) * (centres - x[left]) / width
-    return np.where(inside, result, np.nan)
+class _Between:
+    """Columns that no point falls into, at [m] centres between two points or outside of all."""
+
+    def __init__(self, centres: Floats, x: Floats) -> None:
+        after = np.searchsorted(x, centres)
+        self.inside = (after > 0) & (after < x.size)
+        self.left, self.right = np.where(self.inside, after - 1, 0), np.where(self.inside, after, 0)
+        width = np.where(self.inside, x[self.right] - x[self.left], 1.0)
+        self.fraction = (centres - x[self.left]) / width
+
+    def line(self, values: Floats) -> Floats:
+        """Linear interpolation; NaN outside and beside a NaN point."""
+        with np.errstate(invalid="ignore"):  # infinities beside each other: no place in between
+            result = values[self.left] + (values[self.right] - values[self.left]) * self.fraction
+        return np.where(self.inside, result, np.nan)
+
+    def extremes(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """Those of the point before where it stands for several rows: its rows reach as far as the next point."""
+        several = self.inside & (low[self.left] < high[self.left])
+        return np.where(several, low[self.left], np.nan), np.where(several, high[self.left], np.nan)
 
 
 def _means(values: Floats, starts: np.typing.NDArray[np.intp], counts: np.typing.NDArray[np.intp]) -> Floats:

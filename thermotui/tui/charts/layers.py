@@ -18,6 +18,9 @@ from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, name_room, 
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import StepView
 
+TALLEST = 3
+"""Most rows of cells that a layer gets where there is room."""
+
 
 class LayerRows(CellWidget, can_focus=True):
     """What sparklines and heatmap share: a ChartData whose series are the layers, scrolling, and a selected layer."""
@@ -52,6 +55,7 @@ class LayerRows(CellWidget, can_focus=True):
         super().__init__(name=name, id=id, classes=classes)
         self.view = view if view is not None else StepView()
         self._first = 0
+        self._tall = 1
         self._announced: tuple[tuple[float, float], int] | None = None
         self.set_reactive(LayerRows.data, data)
 
@@ -81,8 +85,10 @@ class LayerRows(CellWidget, can_focus=True):
         self.post_message(self.LayerSelected(self, index))
 
     def rows_in_sight(self, height: int) -> tuple[SeriesData, ...]:
-        """The layers in sight in `height` rows: scrolled so that the selected one is among them."""
+        """The layers in sight in `height` rows of cells: scrolled so that the selected one is among them."""
         series = self.data.series if self.data else ()
+        self._tall = min(max(height // max(len(series), 1), 1), TALLEST)
+        height = max(height // self._tall, 1)
         self._first = min(self._first, self.selected, max(len(series) - height, 0))
         self._first = max(self._first, self.selected - height + 1, 0)
         return series[self._first : self._first + height]
@@ -91,7 +97,7 @@ class LayerRows(CellWidget, can_focus=True):
         """What to call the layers in sight in rows of `width` cells."""
         series = self.data.series if self.data else ()
         names = short_names([each.name for each in series], name_room(width))
-        return names[self._first : self._first + self.size.height]
+        return names[self._first : self._first + max(self.size.height // self._tall, 1)]
 
     def resolve(self, columns: int) -> tuple[float, float]:
         """The steps to show in `columns` columns; announces them when they changed."""
@@ -143,7 +149,7 @@ class LayerSparklines(LayerRows):
             axis = self._axes.get(each.name)
             ranges.append((axis.low, axis.high) if axis else (0.0, 1.0))
         marked = self.selected - self._first if self.has_focus else None
-        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, ranges, marked), height)
+        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, ranges, marked, self._tall), height)
 
 
 class Heatmap(LayerRows):
@@ -194,5 +200,6 @@ class Heatmap(LayerRows):
             colours=not self.app.no_color,
             logarithmic=self.logarithmic,
             marked=self.selected - self._first if self.has_focus else None,
+            tall=self._tall,
         )
         return self.fill(rows, height)

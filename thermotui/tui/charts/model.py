@@ -69,7 +69,7 @@ class Shade:
 class ChartData:
     """All that one chart shows. `x_range` is the whole run, in steps; None takes it from the points.
 
-    `growing` says that rows are still being appended: the right edge then moves in powers of two, so that new data
+    `growing` says that rows are still being appended: the right edge then moves in few large jumps, so that new data
     change only the rightmost cells; otherwise the data fill the width.
     """
 

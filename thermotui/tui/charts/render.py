@@ -85,12 +85,13 @@ def draw(
     bits = np.zeros((place.rows, place.cells), np.uint8)
     roles = np.zeros_like(bits)
     for series, each in zip(data.series, columns, strict=True):
-        band, extremes, curve = _dots(each, axis, place.rows * glyphs.down)
-        _paint(bits, roles, (band & _dither(band.shape)) | extremes, mode, band_role(series.colour_role))
-        _paint(bits, roles, curve, mode, series.colour_role, over_full=True)
-    rows, cells = slice(place.top, place.top + place.rows), slice(place.gutter, place.gutter + place.cells)
-    frame.characters[rows, cells] = glyphs.characters[bits]
-    frame.foreground[rows, cells] = roles
+        rows = place.rows * glyphs.down
+        _paint(bits, roles, _band(each, axis, rows), mode, band_role(series.colour_role))
+        _paint(bits, roles, _curve(each, axis, rows), mode, series.colour_role, over_full=True)
+        _paint(bits, roles, _spikes(each, axis, rows, 1.5 * glyphs.down / rows), mode, series.colour_role)
+    plot = slice(place.top, place.top + place.rows), slice(place.gutter, place.gutter + place.cells)
+    frame.characters[plot] = glyphs.characters[bits]
+    frame.foreground[plot] = roles
     _shade(frame, place, data, x_range)
     if place.gutter:
         write_y_axis(frame, place.top, place.rows, place.gutter, axis, ascii_only=mode == "ascii")
@@ -106,14 +107,33 @@ def draw(
     return frame
 
 
-def _dots(each: Columns, axis: Axis, rows: int) -> tuple[Dots, Dots, Dots]:
-    """The error band, the range from minimum to maximum and the curve of the means, each [rows, columns]."""
-    curve = line(_clip(axis.transform(each.mean)), rows)
+def _band(each: Columns, axis: Axis, rows: int) -> Dots:
+    """Every dot from minimum to maximum, and every second one of the error band, [rows, columns]."""
     extremes = fill_between(axis.transform(each.high), axis.transform(each.low), rows)
     if each.lower is None or each.upper is None:
-        return np.zeros_like(curve), extremes, curve
+        return extremes
     lower = np.maximum(each.lower, axis.low) if axis.scale == "log" else each.lower
-    return fill_between(axis.transform(each.upper), axis.transform(lower), rows), extremes, curve
+    return extremes | (fill_between(axis.transform(each.upper), axis.transform(lower), rows) & _dither(extremes.shape))
+
+
+def _curve(each: Columns, axis: Axis, rows: int) -> Dots:
+    """The curve of the means, [rows, columns]."""
+    return line(_clip(axis.transform(each.mean)), rows)
+
+
+def _spikes(each: Columns, axis: Axis, rows: int, margin: float) -> Dots:
+    """Where a column's extreme leaves those of both neighbours by more than `margin` of the axis, [rows, columns].
+
+    Drawn as bright as the curve: one bad step among millions is what one looks for.
+    """
+    low, high = _clip(axis.transform(each.low)), _clip(axis.transform(each.high))
+    around_high = np.fmax(np.append(high[1:], np.nan), np.append(np.nan, high[:-1]))
+    around_low = np.fmin(np.append(low[1:], np.nan), np.append(np.nan, low[:-1]))
+    up, down = high - around_high > margin, around_low - low > margin
+    if not (up.any() or down.any()):
+        return np.zeros((rows, low.size), np.bool_)
+    rising = fill_between(np.where(up, high, np.nan), around_high, rows)
+    return rising | fill_between(around_low, np.where(down, low, np.nan), rows)
 
 
 def _clip(heights: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.float64]:

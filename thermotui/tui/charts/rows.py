@@ -70,28 +70,31 @@ def draw_sparklines(
     mode: Mode,
     ranges: Sequence[tuple[float, float]],
     marked: int | None = None,
+    tall: int = 1,
 ) -> Frame:
-    """One row a series: its name, its minima and maxima between the two ends of its range, its last value ± error.
+    """A series in `tall` rows: name, minima and maxima between the two ends of its range, last value ± error.
 
     names: what to call the series; those too long for the row are cut. ranges: value at the bottom and at the top of
     each row. marked: index of the row that the cursor is on.
     """
-    frame = blank(len(series), width)
+    frame = blank(len(series) * tall, width)
     place = row_layout(width, names)
     glyphs = GLYPHS[mode]
-    for y, (each, (bottom, top)) in enumerate(zip(series, ranges, strict=True)):
+    dots = glyphs.down * tall
+    for index, (each, (bottom, top)) in enumerate(zip(series, ranges, strict=True)):
+        y = index * tall
         columns = to_columns(each, x_range, place.plot * glyphs.across)
         # Between points the mean is interpolated; minima and maxima are only known where something was measured.
         low = np.where(columns.measured, columns.low, columns.mean)
         high = np.where(columns.measured, columns.high, columns.mean)
         extent = top - bottom if top > bottom else 1.0
         offset = 0.0 if top > bottom else 0.5
-        rows = fill_between((high - bottom) / extent + offset, (low - bottom) / extent + offset, glyphs.down)
-        rows |= line((columns.mean - bottom) / extent + offset, glyphs.down)
-        write_name(frame, y, names[y], place.name, mode, selected=y == marked)
-        cells = slice(place.name, place.name + place.plot)
-        frame.characters[y, cells] = glyphs.characters[pack(rows, mode)[0]]
-        frame.foreground[y, cells] = ROLE[each.colour_role]
+        rows = fill_between((high - bottom) / extent + offset, (low - bottom) / extent + offset, dots)
+        rows |= line((columns.mean - bottom) / extent + offset, dots)
+        write_name(frame, y, names[index], place.name, mode, selected=index == marked)
+        plot = slice(y, y + tall), slice(place.name, place.name + place.plot)
+        frame.characters[plot] = glyphs.characters[pack(rows, mode)]
+        frame.foreground[plot] = ROLE[each.colour_role]
         if place.value:
             value, error, _ = read_out(each, None)
             text = format_value(value, error, exact=each.exact)
@@ -111,28 +114,30 @@ def draw_heatmap(
     colours: bool = True,
     logarithmic: bool = False,
     marked: int | None = None,
+    tall: int = 1,
 ) -> Frame:
-    """One row a series, one cell a bucket of steps: the largest value of the bucket as a colour, or as a character.
+    """A series in `tall` rows, one cell a bucket of steps: its largest value as a colour, or as a character.
 
     levels: values at the lowest and the highest of the HEAT_LEVELS colours. Cells without a value stay empty.
     """
-    frame = blank(len(series), width)
+    frame = blank(len(series) * tall, width)
     place = row_layout(width, names, values=False)
     cells = slice(place.name, place.name + place.plot)
     characters = np.array([ord(character) for character in HEAT_TEXT], np.uint32)
-    for y, each in enumerate(series):
+    for index, each in enumerate(series):
         columns = to_columns(each, x_range, place.plot)
         values = np.where(columns.measured, columns.high, columns.mean)
         fractions = _fractions(values, levels, logarithmic=logarithmic)
         level = np.clip(np.nan_to_num(fractions, nan=0.0) * HEAT_LEVELS, 0, HEAT_LEVELS - 1).astype(np.uint8)
         known = np.isfinite(fractions)
-        write_name(frame, y, names[y], place.name, mode, selected=y == marked)
+        write_name(frame, index * tall, names[index], place.name, mode, selected=index == marked)
+        plot = slice(index * tall, (index + 1) * tall), cells
         if colours and mode != "ascii":
-            frame.background[y, cells] = np.where(known, level + ROLE["heat_0"], 0)
+            frame.background[plot] = np.where(known, level + ROLE["heat_0"], 0)
         else:
             # The lowest level is a blank and would look like nothing measured.
-            frame.characters[y, cells] = np.where(known, characters[np.maximum(level, 1)], ord(" "))
-            frame.foreground[y, cells] = np.where(known, level + ROLE["heat_0"], 0)
+            frame.characters[plot] = np.where(known, characters[np.maximum(level, 1)], ord(" "))
+            frame.foreground[plot] = np.where(known, level + ROLE["heat_0"], 0)
     return frame
 
 

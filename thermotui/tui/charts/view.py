@@ -56,15 +56,15 @@ class StepView:
     def resolve(self, extent: tuple[float, float], columns: int, *, growing: bool) -> tuple[float, float]:
         """The range to draw for a run that extends over `extent`, in `columns` columns.
 
-        While the run grows, the ends keep to power-of-two buckets, so that new rows change only the last columns.
+        While the run grows, the ends stay for as long as they can, so that new rows change only the last columns.
         """
         first, last = extent
         if self.x_range is not None:
             return self.x_range
         if self.window is not None:
-            return rolling_range(last, self.window, columns)
+            return rolling_range(last, self.window)
         if growing:
-            return stable_range(first, last, columns)
+            return stable_range(first, last)
         # Half a column beyond the last point, which would fall outside of a half-open range otherwise.
         return first, last + max((last - first) / max(columns, 1) / 2, 1e-9)
 
