@@ -12,7 +12,7 @@ KINDS = (
     "loss_spike", "outlier", "step_up", "step_down", "temperature_jump", "temperature_drift", "coloured_noise",
     "non_finite", "divergence", "stall",
 )  # fmt: skip
-TUNING_SEEDS = range(0, 200)
+TUNING_SEEDS = range(200)
 HELD_OUT_SEEDS = range(10_000, 10_200)
 
 

@@ -30,10 +30,12 @@ _REPEATED = 5  # so many identical values in a row tell nothing of the noise any
 class LossDetector:
     """All detectors of one scalar series. A series that is positive throughout its warm-up is judged by its logarithm.
 
-    `subject` is what the sentences call it.
+    `subject` is what the sentences call it. `proxy`: its noise stands for the reservoir's temperature, because nothing
+    measures that; otherwise changes of the noise are minor.
     """
 
-    def __init__(self, settings: Settings, book: AlertBook, subject: str = "loss") -> None:
+    def __init__(self, settings: Settings, book: AlertBook, subject: str = "loss", *, proxy: bool = True) -> None:
+        self._proxy = proxy
         self._settings = settings
         self._book = book
         self._subject = subject
@@ -249,7 +251,7 @@ class LossDetector:
         if coloured is not None and (coloured.end is None or coloured.end >= found.start):
             return
         subject = f"noise of the {self._subject}"
-        announce(self._book, found, subject=subject, layer=-1)
+        announce(self._book, found, subject=subject, layer=-1, severity="warning" if self._proxy else "minor")
 
     def _watch_stall(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Raise and end stalls; which of n finite samples, bool [n], are no mere repetition of the ones before."""

@@ -36,7 +36,7 @@ class RunMonitor:
     ) -> None:
         self._settings = Settings() if settings is None else settings
         self._book = AlertBook()
-        self._loss = LossDetector(self._settings, self._book)
+        self._loss = LossDetector(self._settings, self._book, proxy=not layers)
         self._reservoir = ReservoirDetector(tuple(layers), self._settings, self._book, batches_per_epoch)
         self._laws = ThermodynamicRules(ensemble, self._settings, self._book)
 

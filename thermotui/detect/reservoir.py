@@ -13,8 +13,8 @@ from thermotui.detect.colour import coloured_layers, epoch_echo
 from thermotui.detect.scale_change import ScaleChange, announce
 from thermotui.detect.settings import Settings
 
-_KURTOSIS_WINDOW = 16
-_GAP_WINDOW = 4
+_KURTOSIS_WINDOW = 4
+_GAP_WINDOW = 1
 _RELEASE = 0.8
 _SENTENCES: dict[str, tuple[str, Severity]] = {
     "heavy_tail": ("excess kurtosis of η in layer {layer} is {value:.3g} at step {step:,}", "minor"),
@@ -49,9 +49,11 @@ class ReservoirDetector:
         # Zero would have no logarithm: a frozen layer has no temperature.
         temperature[~(temperature > 0.0)] = np.nan
         for change in self._temperature.feed(temperature, steps):
-            announce(
-                self._book, change, subject=f"temperature of layer {self._layers[change.layer]}", layer=change.layer
-            )
+            # Cooling along a ramp is how learning relaxes; the reservoir follows it. Heating is a disturbance.
+            relaxes = change.kind in ("drift", "continued") and change.after < change.before
+            subject = f"temperature of layer {self._layers[change.layer]}"
+            severity: Severity = "minor" if relaxes else "warning"
+            announce(self._book, change, subject=subject, layer=change.layer, severity=severity)
         self._threshold("heavy_tail", steps, self._kurtosis.feed(rows["noise_kurtosis"]), self._settings.kurtosis)
         gaps = self._gap.feed(rows["reversibility_gap"])
         self._threshold("reversibility_loss", steps, gaps, self._settings.reversibility_gap)

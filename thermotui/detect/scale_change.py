@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
 from thermotui.detect.prefix import GRID, PrefixSums
@@ -25,6 +26,8 @@ _AFTER_JUMP = (128, 256, 512, 1024)  # samples after which a jump is looked at a
 _CONTINUED = 3.0
 _CONTINUED_RATIO = 1.2
 _USUAL_SCATTER = 0.6  # of the absolute value of normal noise
+_RAW = 1536  # samples kept to date a jump exactly
+_AROUND = 64
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
 
@@ -46,8 +49,8 @@ class Change:
     p_value: float
 
 
-def announce(book: AlertBook, found: Change, *, subject: str, layer: int) -> None:
-    """Enter a change into the book, `subject` in its sentence."""
+def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severity: Severity = "warning") -> None:
+    """Enter a change into the book, `subject` in its sentence, a jump or a drift of that severity."""
     drift = book.latest("temperature_drift", layer)
     if found.kind == "settled":
         if drift is not None and drift.end is None:
@@ -64,7 +67,7 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int) -> Non
         f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
     )
     kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)
-    book.open(kind, found.start, found.end - 1, "warning", message, layer=layer, end=end, p_value=found.p_value)
+    book.open(kind, found.start, found.end - 1, severity, message, layer=layer, end=end, p_value=found.p_value)
 
 
 class ScaleChange:
@@ -83,6 +86,8 @@ class ScaleChange:
         self._layers = layers
         self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * _BLOCK)
         self._previous = np.full(layers, np.nan)
+        self._raw = np.zeros((0, layers), dtype=np.float32)
+        self._raw_steps = np.zeros(0, dtype=np.int64)
         self._last_block = np.full(layers, np.nan)
         self._origin = np.zeros(layers, dtype=np.int64)
         self._reference = np.full((3, layers), np.nan)
@@ -114,6 +119,8 @@ class ScaleChange:
         products = before[:-1] * values
         columns = np.nan_to_num(np.stack([values, values**2, products], axis=1), nan=0.0)
         grid = self._sums.feed(columns, steps)
+        self._raw = np.concatenate([self._raw, values.astype(np.float32)])
+        self._raw_steps = np.concatenate([self._raw_steps, steps])
         wide = grid[grid % _WIDTH == 0]
         if wide.size:
             means = (self._sums.at(wide)[:, 0] - self._sums.at(wide - _WIDTH)[:, 0]) / _WIDTH
@@ -134,6 +141,7 @@ class ScaleChange:
             changes += found
             self._apply(found, at)
             grid = grid[grid > at]
+        self._raw, self._raw_steps = self._raw[-_RAW:].copy(), self._raw_steps[-_RAW:].copy()
         return changes
 
     @staticmethod
@@ -239,7 +247,8 @@ class ScaleChange:
                     # The window may still hold samples from before the jump.
                     sums = self._sums.at(np.array([begin, at]))[:, 0, layer]
                     mean_now = float(sums[1] - sums[0]) / (at - begin)
-                start, end = self._sums.boundary(begin), self._sums.boundary(at)
+                start = self._exactly(begin, at, layer) if kind == "jump" else self._sums.boundary(begin)
+                end = self._sums.boundary(at)
                 hits.append(Change(kind, int(layer), start, end, mean_before, mean_now, score, float(p_values[layer])))
             if hits:
                 return at, hits
@@ -279,6 +288,18 @@ class ScaleChange:
         if slow.any() and left[best_ramp] < _CLEARLY * left[best_jump]:
             return "drift", int(ends[begin[best_ramp]])
         return "jump", self._split(int(ends[0]), at, int(ends[begin[best_jump]]), width, layer)
+
+    def _exactly(self, near: int, at: int, layer: int) -> int:
+        """The step of the sample within 16 of `near` that best splits the logarithms around it into two means."""
+        first = self._sums.count - len(self._raw)
+        begin, stop = max(near - _AROUND, first), min(near + _AROUND, at)
+        x = self._raw[begin - first : stop - first, layer].astype(float)
+        x = np.log(np.maximum(x, max(0.1 * float(np.median(x)), 1e-30)))
+        points = np.arange(max(near - 16, begin + 1), min(near + 16, stop - 1) + 1)
+        sums = np.concatenate([[0.0], np.cumsum(x)])
+        before, after = points - begin, stop - points
+        gap = (sums[-1] - sums[before]) / after - sums[before] / before
+        return int(self._raw_steps[points[np.argmax(before * after * gap**2)] - first])
 
     def _split(self, first: int, last: int, near: int, width: int, layer: int) -> int:
         """The grid point within `width` of `near` that best splits [first, last) into two means."""
@@ -344,7 +365,7 @@ class ScaleChange:
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays."""
-        names = ("_previous", "_last_block", "_origin", "_reference", "_drifting")
+        names = ("_previous", "_raw", "_raw_steps", "_last_block", "_origin", "_reference", "_drifting")
         return {
             "sums": self._sums.state_dict(),
             "blocks": self._blocks.state_dict(),

@@ -60,10 +60,10 @@ class Settings:
     """Autocorrelation of η at any lag beyond the epoch echo that is worth an alert, if it is significant."""
     fdr: float = 0.05
     """Benjamini–Hochberg false-discovery rate across layers."""
-    kurtosis: float = 30.0
-    """Excess kurtosis of η's components, median over 16 measurements."""
-    reversibility_gap: float = 0.5
-    """Gap of the step back, median over 4 measurements."""
+    kurtosis: float = 100.0
+    """Excess kurtosis of η's components, median over 4 measurements."""
+    reversibility_gap: float = 1.0
+    """Gap of the step back: at 1 it misses by the whole step forward."""
     standard_errors: float = 3.0
     """How far beyond its error a thermodynamic law must be broken."""
     saturation: float = 0.9

@@ -37,8 +37,8 @@ class StepTest:
     """M1 … M4 are the means of the last four windows of w samples, A the noise, V its long-run variance factor.
 
     A step down is M1 − M2 − min(M2 − M3, M3 − M4) < −z √6 A √(V/w), with that and M1 − M2 both below −1.2 A: neither a
-    convex decay nor the end of a bump can trigger it. A step up is M1 − M2 > z √2 A √(V/w), above
-    1.2 A and above `spike_floor`, once its last window is flat; a divergence is the same with M2 − M3 more than half as large.
+    convex decay nor the end of a bump can trigger it. A step up is M1 − M2 > z √2 A √(V/w), above 1.2 A and above
+    `spike_floor`, once its last window is flat; a divergence is the same with M2 − M3 more than half as large.
     """
 
     def __init__(self, settings: Settings, *, relative: bool) -> None:
