@@ -155,7 +155,7 @@ class LossDetector:
         size = np.minimum(np.abs(surprise), 4 * scale)
         surprise, before = np.clip(surprise, -2 * scale, 2 * scale), np.clip(before, -2 * scale, 2 * scale)
         for change in self._variance.feed(np.stack([size, np.abs(difference)], axis=1), pair_steps):
-            events.append((change.end - 1, 3, partial(self._variance_change, change)))
+            events.append((change.seen - 1, 3, partial(self._variance_change, change)))
         restarts = [int(np.count_nonzero(pairs[: at + 1])) for at in sorted(moved)]
         cursor = 0
         for stop in [*restarts, len(pair_steps)]:

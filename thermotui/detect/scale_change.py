@@ -36,6 +36,7 @@ _LONG = 1024  # samples that such blocks are taken from
 class Change:
     """A change of one layer's mean: steps [start, end), means before and after, z-score and its p-value.
 
+    `seen`: the step after the sample that showed it.
     `kind` is "jump", "drift", "settled" (a drift is over, at `end`) or "continued" (a jump turns out to be a drift).
     """
 
@@ -47,6 +48,7 @@ class Change:
     after: float
     score: float
     p_value: float
+    seen: int
 
 
 def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severity: Severity = "warning") -> None:
@@ -67,7 +69,7 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severi
         f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
     )
     kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)
-    book.open(kind, found.start, found.end - 1, severity, message, layer=layer, end=end, p_value=found.p_value)
+    book.open(kind, found.start, found.seen - 1, severity, message, layer=layer, end=end, p_value=found.p_value)
 
 
 class ScaleChange:
@@ -234,22 +236,24 @@ class ScaleChange:
             # The level of one look is what `temperature_z` allows a single layer.
             accepted = benjamini_hochberg(p_values, two_sided_p(s.temperature_z))
             hits = []
-            for layer in np.flatnonzero(accepted):
+            for layer in np.flatnonzero(accepted).tolist():
                 score, w, mean_before, mean_now = looks[at][int(layer)]
-                kind, begin = self._shape(at, w, int(layer))
+                kind, begin, _ = self._shape(at, w, int(layer))
                 earlier = self._jumped.get(int(layer))
                 same_way = earlier is not None and (mean_now - mean_before) * (earlier[2] - earlier[1]) > 0
                 if earlier is not None and same_way and at - earlier[0] <= _AFTER_JUMP[-1]:
                     # Two jumps the same way so soon are one drift.
                     kind, mean_before = "continued", earlier[1]
-                    _, begin = self._shape(at, WINDOWS[-1], int(layer), since=max(earlier[0] - 4 * WINDOWS[-1], 0))
+                    _, begin, _ = self._shape(at, WINDOWS[-1], int(layer), since=max(earlier[0] - 4 * WINDOWS[-1], 0))
                 if kind == "jump":
                     # The window may still hold samples from before the jump.
                     sums = self._sums.at(np.array([begin, at]))[:, 0, layer]
                     mean_now = float(sums[1] - sums[0]) / (at - begin)
                 start = self._exactly(begin, at, layer) if kind == "jump" else self._sums.boundary(begin)
                 end = self._sums.boundary(at)
-                hits.append(Change(kind, int(layer), start, end, mean_before, mean_now, score, float(p_values[layer])))
+                hits.append(
+                    Change(kind, int(layer), start, end, mean_before, mean_now, score, float(p_values[layer]), end)
+                )
             if hits:
                 return at, hits
         return None, []
@@ -262,8 +266,8 @@ class ScaleChange:
         agreed[:, 1] = False
         return agreed
 
-    def _shape(self, at: int, w: int, layer: int, since: int | None = None) -> tuple[str, int]:
-        """Whether the logarithm of the mean moved at once or along a ramp, by least squares; and since when."""
+    def _shape(self, at: int, w: int, layer: int, since: int | None = None) -> tuple[str, int, int]:
+        """Whether the logarithm of the mean moved at once or along a ramp, by least squares; from when to when."""
         width = max(w // 4 // GRID * GRID, GRID)
         origin = int(self._origin[layer]) if since is None else max(since, self._sums.first)
         blocks = min(20, (at - origin) // width)
@@ -286,8 +290,9 @@ class ScaleChange:
         best_ramp = int(np.argmax(np.where(slow, explained, -1.0))) if slow.any() else best_jump
         left = total - explained
         if slow.any() and left[best_ramp] < _CLEARLY * left[best_jump]:
-            return "drift", int(ends[begin[best_ramp]])
-        return "jump", self._split(int(ends[0]), at, int(ends[begin[best_jump]]), width, layer)
+            return "drift", int(ends[begin[best_ramp]]), int(ends[finish[best_ramp]])
+        split = self._split(int(ends[0]), at, int(ends[begin[best_jump]]), width, layer)
+        return "jump", split, split
 
     def _exactly(self, near: int, at: int, layer: int) -> int:
         """The step of the sample within 16 of `near` that best splits the logarithms around it into two means."""
@@ -327,10 +332,10 @@ class ScaleChange:
                 relative = _USUAL_SCATTER if math.isnan(relative) else relative
                 score = g / math.sqrt(relative * (2 / span + 1 / WINDOWS[0]))
                 if score * math.copysign(1, after - before) > _CONTINUED and abs(g) > math.log(_CONTINUED_RATIO):
-                    _, begin = self._shape(at, WINDOWS[-1], layer, since=max(since - 4 * WINDOWS[-1], 0))
+                    _, begin, _ = self._shape(at, WINDOWS[-1], layer, since=max(since - 4 * WINDOWS[-1], 0))
                     start, end = self._sums.boundary(begin), self._sums.boundary(at)
                     p_value = two_sided_p(score)
-                    found.append((at, Change("continued", layer, start, end, before, mean, score, p_value)))
+                    found.append((at, Change("continued", layer, start, end, before, mean, score, p_value, end)))
                     break
             if grid.size and grid[0] > since + _AFTER_JUMP[-1]:
                 del self._jumped[layer]
@@ -354,13 +359,26 @@ class ScaleChange:
         for row, layer in zip(*np.nonzero(moved | settled), strict=True):
             at, column = int(ends[row]), int(layer)
             mean_now = float(recent[row, 0, column]) / _LATE
-            shape, begin = self._shape(at, WINDOWS[-1], column) if moved[row, column] else ("settled", at)
-            kind = shape
+            if moved[row, column]:
+                kind, begin, _ = self._shape(at, WINDOWS[-1], column)
+                finish = at
+            else:
+                # What came before and what came after tell together when the drift was over.
+                kind = "settled"
+                _, _, finish = self._shape(at, WINDOWS[-1], column, since=max(at - 5 * WINDOWS[-1], 0))
+                begin = finish
             start = self._sums.boundary(begin)
             score = float(z_scores[row, column])
             before = mean_now / math.exp(float(g[row, column]))
-            end = self._sums.boundary(at)
-            found.append((at, Change(kind, column, start, end, before, mean_now, score, two_sided_p(score))))
+            end = self._sums.boundary(finish)
+            found.append(
+                (
+                    at,
+                    Change(
+                        kind, column, start, end, before, mean_now, score, two_sided_p(score), self._sums.boundary(at)
+                    ),
+                )
+            )
         return sorted(found, key=lambda item: item[0])
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,14 @@ _MEMORY = 64
 _ROUNDING = 1e-12
 _RELEASE_ROWS = 8
 
+_STUCK = 0.9
+_MOVING = 0.8
+"""Correlation of the chains over a transition, mean of 4 rows, above which they have not relaxed, and below which they
+have again: at 0.9 a chain needs some twenty transitions for one independent sample."""
+
+_PARTITION_GAP = 0.1
+"""Nats by which the two checks of ln Z may differ whatever their errors."""
+
 
 class ThermodynamicRules:
     """Streams the rows of `thermo` through the laws.
@@ -40,6 +48,8 @@ class ThermodynamicRules:
         self._l_info_start = math.nan
         self._samples: deque[float] = deque(maxlen=32)
         self._work_pairs: deque[tuple[float, float]] = deque(maxlen=16)
+        self._relaxations: deque[float] = deque(maxlen=4)
+        self._checks_apart = ""
 
     def feed(self, rows: NDArray[np.void]) -> None:
         """Look at rows of `thermo`; the book gets the alerts."""
@@ -160,6 +170,24 @@ class ThermodynamicRules:
                 reasons.append(
                     f"two estimates of the last 16 works, {first.sum():.3g} and {other.sum():.3g} nats, disagree"
                 )
+        self._relaxations.append(row.get("relaxation", math.nan))
+        level = float(np.mean(self._relaxations)) if len(self._relaxations) == 4 else math.nan
+        lasting = self._book.latest("sampler_not_equilibrated")
+        stuck = lasting is not None and lasting.end is None
+        if level > (_MOVING if stuck else _STUCK):
+            reasons.append(f"the chains keep a correlation of {level:.2f} over a transition")
+        checks = [row.get(f"log_partition_{way}", math.nan) for way in ("forward", "reverse")]
+        if not any(map(math.isnan, checks)):
+            se = math.hypot(*(_number(row.get(f"log_partition_{way}_se", 0.0)) for way in ("forward", "reverse")))
+            gap = abs(checks[0] - checks[1])
+            self._checks_apart = ""
+            if gap > max(self._settings.standard_errors * se, _PARTITION_GAP):
+                self._checks_apart = (
+                    f"ln Z is {checks[0]:.4g} by annealing forwards and {checks[1]:.4g} in reverse, "
+                    f"{gap / max(se, _ROUNDING):.0f} standard errors apart"
+                )
+        if self._checks_apart:
+            reasons.append(self._checks_apart)
         samples = row.get("effective_sample_size", math.nan)
         if not math.isnan(samples):
             usual = float(np.median(self._samples)) if len(self._samples) == 32 else math.nan
@@ -182,6 +210,8 @@ class ThermodynamicRules:
             "l_info_start": self._l_info_start,
             "samples": list(self._samples),
             "work_pairs": [list(pair) for pair in self._work_pairs],
+            "relaxations": list(self._relaxations),
+            "checks_apart": self._checks_apart,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -196,6 +226,8 @@ class ThermodynamicRules:
         self._l_info_start = state["l_info_start"]
         self._samples = deque(state["samples"], maxlen=32)
         self._work_pairs = deque([(a, b) for a, b in state["work_pairs"]], maxlen=16)
+        self._relaxations = deque(state["relaxations"], maxlen=4)
+        self._checks_apart = state["checks_apart"]
 
 
 def _number(value: float) -> float:
