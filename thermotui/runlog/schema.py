@@ -98,6 +98,9 @@ THERMO = Stream(
         *_figure("m_info", "nats", "M-info gained, −Q by the Clausius relation, eq. 28"),
         *_figure("learning_efficiency", "", "L-info gained / M-info gained"),
         *_figure("log_partition", "nats", "ln Z(θ), where the family has one"),
+        *_figure("log_partition_forward", "nats", "check of ln Z by annealing towards the model: low if it fails"),
+        *_figure("log_partition_reverse", "nats", "check of ln Z by annealing from the chains: high if it fails"),
+        Field("relaxation", "f8", "", "largest over the ensemble: correlation of the chains over one transition"),
         Field("work_half_variance", "f8", "nats", "running second estimate of the work: half the variance of ΔE"),
         Field(
             "effective_sample_size", "f8", "samples", "smallest over the ensemble; of the samples behind the averages"

@@ -98,6 +98,8 @@ class Ledger:
             "entropy_conditional": now.entropy_conditional,
             "ep_conditional": change - self._heat,
             "log_partition": now.log_partition,
+            "log_partition_forward": now.log_partition_forward,
+            "log_partition_reverse": now.log_partition_reverse,
         }
         gained: Slots | None = None
         if now.entropy_marginal is not None and first.entropy_marginal is not None:
@@ -119,6 +121,8 @@ class Ledger:
         row["work_half_variance"] = float("nan") if self._half_variance is None else float(self._half_variance.mean())
         samples = None if transition is None else transition.effective_sample_size
         row["effective_sample_size"] = float("nan") if samples is None else float(np.min(samples))
+        relaxation = None if transition is None else transition.relaxation
+        row["relaxation"] = float("nan") if relaxation is None else float(np.max(relaxation))
         return row
 
     def _efficiency(self, gained: Slots | None) -> tuple[float, float]:
@@ -145,6 +149,8 @@ FIGURES = (
     "l_info_window",
     "m_info",
     "log_partition",
+    "log_partition_forward",
+    "log_partition_reverse",
 )
 """Columns of `thermo` that are plain means over slots."""
 

@@ -126,6 +126,7 @@ class Trajectory:
             heat=block_means(end - start, BLOCKS),
             work_half_variance=half_variance,
             effective_sample_size=sample_size * np.clip((1 - relaxation) / (1 + relaxation), 0.0, 1.0),
+            relaxation=relaxation,
         )
         return Advance(transition, parents, anchored)
 

@@ -55,6 +55,10 @@ class RBMOptions:
     partition: Literal["auto", "exact", "sampled"] = option(
         "auto", "Z by summing over states or by sampling; auto sums where the smaller side has at most 20 units."
     )
+    check_every: int = option(
+        100, "Transitions from one check of a sampled Z, by annealing forwards and in reverse, to the next; 0: none."
+    )
+    check_temperatures: int = option(1000, "Temperatures of these checks.")
     initial_scale: float = option(0.01, "Standard deviation of the initial weights.")
 
 

@@ -37,9 +37,11 @@ CHUNK = 4096
 
 def build(options: RBMOptions, setup: Setup) -> RBMFamily:
     """The machines of these options; InputError for those that cannot be."""
-    for name in ("hidden", "tau", "learning_chains"):
+    for name in ("hidden", "tau", "learning_chains", "check_temperatures"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least 1.")
+    if options.check_every < 0:
+        raise InputError(f"--check-every {options.check_every} must not be negative.")
     if options.initial_scale < 0:
         raise InputError(f"--initial-scale {options.initial_scale} must not be negative.")
     return RBMFamily(load_binary(options.data, options.data_dir), options, setup)
@@ -174,7 +176,14 @@ class RBMFamily:
                 return ExactDraws(max(setup.probe_size, TRACKED), self._generator)
         if options.chains < BLOCKS or options.chains % BLOCKS:
             raise InputError(f"--chains {options.chains} must be a multiple of {BLOCKS}.")
-        return Chains(options.chains, base_bias, self._generator, setup.seed)
+        return Chains(
+            options.chains,
+            base_bias,
+            self._generator,
+            setup.seed,
+            check_every=options.check_every,
+            check_temperatures=options.check_temperatures,
+        )
 
     def _rows(self, indices: Tensor) -> Tensor:
         return self._data[indices if self._samples is None else self._samples.gather(1, indices)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from trainers.samplers.annealing import anneal, base_log_partition, base_samples
 from trainers.samplers.gibbs import block_gibbs
 from trainers.samplers.population import Population
 
+CHECK_PARTICLES = 128
 INITIAL_TEMPERATURES = 200
 """Of the annealing that brings the first chains and ln Z(θ_0); weights of a fresh machine are small."""
 
@@ -178,9 +180,21 @@ class Chains:
 
     kinds: Mapping[str, str] = {}
 
-    def __init__(self, chains: int, base_bias: Tensor, generator: torch.Generator, seed: int) -> None:
-        """base_bias: [n_v], of the independent units that the first chains are annealed from."""
+    def __init__(
+        self,
+        chains: int,
+        base_bias: Tensor,
+        generator: torch.Generator,
+        seed: int,
+        *,
+        check_every: int = 0,
+        check_temperatures: int = 1000,
+    ) -> None:
+        """base_bias: [n_v], of the independent units that all annealing starts from. check_every: readings from one
+        check of ln Z by independent annealing to the next; 0: never."""
         self._chains, self._base_bias = chains, base_bias
+        self._check_every, self._check_temperatures = check_every, check_temperatures
+        self._readings = 0
         self._generator, self._seed = generator, seed
         self._parameters: Parameters = {}
         self._population: Population | None = None
@@ -214,7 +228,12 @@ class Chains:
         """See `Measure`."""
         self._parameters = {name: tensor.float() for name, tensor in parameters.items()}
         transition = self.population.transition(parameters, sweeps)
-        return transition, self.population.reading()
+        reading = self.population.reading()
+        self._readings += 1
+        if self._check_every and self._readings % self._check_every == 0:
+            forward, reverse = self._check()
+            reading = replace(reading, log_partition_forward=forward, log_partition_reverse=reverse)
+        return transition, reading
 
     def samples(self, count: int, generator: torch.Generator) -> Tensor:
         """See `Measure`; drawn by the chains' weights."""
@@ -242,12 +261,26 @@ class Chains:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Measure`."""
-        return {"population": None if self._population is None else self._population.state_dict()}
+        held = None if self._population is None else self._population.state_dict()
+        return {"population": held, "readings": self._readings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Measure`."""
-        held = state["population"]
+        held, self._readings = state["population"], state["readings"]
         self._population = None if held is None else Population.from_state(free_energy_float64, self._sweep, held)
+
+    def _check(self) -> tuple[Array, Array]:
+        """ln Z by annealing from the base, and in reverse from the chains, as influence values [K, particles]."""
+        members, _, hidden = self._parameters["weights"].shape
+        base = self._base_bias.float().expand(members, -1)
+        betas = temperatures(self._check_temperatures)
+        reference = base_log_partition(base, hidden).cpu().numpy()[:, None]
+        start = base_samples(base, CHECK_PARTICLES, self._generator)
+        up = anneal(self._parameters, base, start, betas, self._generator)
+        end = self.samples(CHECK_PARTICLES, self._generator)
+        down = anneal(self._parameters, base, end, betas[::-1], self._generator)
+        forward, reverse = (run.log_weights.cpu().numpy() for run in (up, down))
+        return reference + free_energy_perturbation(-forward), reference - free_energy_perturbation(-reverse)
 
     def _sweep(self, visible: Tensor, sweeps: int) -> Tensor:
         weights, visible_bias, hidden_bias = (

@@ -174,6 +174,7 @@ class Transformer(nn.Module):
         return outputs
 
     def _norm(self, layer: int, norm: BatchedNorm, inputs: Tensor) -> Tensor:
+        outputs: Tensor
         outputs, normalised = norm(inputs)
         self._tap(layer, "norm", normalised, outputs)
         return outputs

@@ -51,12 +51,13 @@ def test_laws_hold_along_a_training(case):
         transition, reading = family.transition()
         row = ledger.advance(step, transition, reading)
         assert transition.work.shape[0] == transition.heat.shape[0] == 3
-        if "substitute" not in family.figures.values():
+        # Bounds of −ln p(x) owe the second law nothing.
+        if family.figures.get("work") != "substitute":
             assert transition.work.mean() >= -1e-12
+            assert row["work"] > 0
         assert abs(row["first_law_residual"]) <= 4 * row["first_law_residual_se"] + 1e-9
     assert torch.isfinite(batch.loss).all()
     assert batch.loss.shape == batch.accuracy.shape == (3,)
-    assert row["work"] > 0
     assert -1e-9 - 4 * row["l_info_lower_se"] <= row["l_info_lower"] <= np.log(3) + 1e-9
     assert row["l_info_upper"] >= row["l_info_lower"] - 4 * row["l_info_upper_se"]
 
@@ -116,7 +117,7 @@ def test_noise_predicts_the_variance_of_the_gradient(case):
     family.begin()
     train(family, 10, generator)
     gradients, predicted = [], []
-    for _ in range(120):
+    for _ in range(500 if family.name == "rbm" else 120):
         indices = torch.randint(family.dataset_size, (1, 10), generator=generator)
         predicted.append(family.gradient(indices, measure_noise=True).noise[0] / 10)
         parameters = dict(family.module.named_parameters())

@@ -1,0 +1,44 @@
+"""A sampler too short for its target must say so, and one long enough must not."""
+
+import numpy as np
+import pytest
+import torch
+
+from thermotui.detect.monitor import RunMonitor
+from thermotui.runlog.schema import THERMO, Header, row_dtype
+from thermotui.thermo.ledger import Ledger
+from trainers.families.ebm import EBM
+from trainers.families.options import EBMOptions
+from trainers.recorder import rows_from
+from trainers.setup import Setup
+
+
+def alerts_of(tau):
+    """Kinds raised while an energy-based model learns two well-separated modes in one dimension."""
+    random = np.random.default_rng(0)
+    data = (np.where(random.random(2000) < 0.5, -2.0, 2.0) + 0.45 * random.normal(size=2000)).astype(np.float32)[
+        :, None
+    ]
+    options = EBMOptions(widths="32", tau=tau, chains=512, learning_chains=256, step_size=0.05)
+    setup = Setup(1, "seed", "bootstrap", 64, 0, torch.device("cpu"))
+    family = EBM(data, options, setup)
+    optimizer = torch.optim.Adam(family.module.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(1)
+    ledger, monitor = Ledger(1), RunMonitor([layer.name for layer in family.layers])
+    rows = [ledger.begin(0, family.begin())]
+    for step in range(1, 161):
+        family.gradient(torch.randint(2000, (1, 200), generator=generator), measure_noise=False)
+        optimizer.step()
+        rows.append(ledger.advance(step, *family.transition()))
+    dtype = row_dtype(THERMO, Header("", 0.0, "ebm", family.layers))
+    monitor.feed("thermo", rows_from([row | {"time": 0.0} for row in rows], dtype))
+    return {alert.kind for alert in monitor.alerts}, rows[-1]
+
+
+@pytest.mark.parametrize(("tau", "raised"), [(1, True), (100, False)])
+def test_two_modes_need_a_long_relaxation(tau, raised):
+    kinds, last = alerts_of(tau)
+    assert ("sampler_not_equilibrated" in kinds) is raised, last["relaxation"]
+    assert "second_law_violation" not in kinds
+    # The weights keep ln Z right all the same.
+    assert last["log_partition_se"] < 0.3
