@@ -20,7 +20,7 @@ from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
 from thermotui.runlog.storage import Storage, lock_file, new_storage
 from thermotui.runlog.table import Table
-from thermotui.runlog.writer import heartbeat, one_row
+from thermotui.runlog.writer import COPY_ROWS, heartbeat, one_row
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,11 @@ def _table(log: LogFile, header: Header, stream: Stream) -> Table | None:
 def _last_beat(log: LogFile, header: Header) -> np.void | None:
     with contextlib.suppress(RunLogError):
         beats = _table(log, header, STREAMS["heartbeat"])
-        if beats is not None and len(beats) and beats.is_whole(len(beats) - 1):
-            beat: np.void = beats.read(None, len(beats) - 1, len(beats))[0]
-            return beat
+        if beats is not None:
+            whole = np.flatnonzero(beats.whole_chunks())
+            if len(whole):
+                beat: np.void = beats.read(None, 0, (int(whole[-1]) + 1) * beats.chunk_rows)[-1]
+                return beat
     return None
 
 
@@ -111,10 +113,9 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
         return StreamRepair(stream.name, 0, 0, "the table is missing")
     saved = unreadable = 0
     last_step = np.iinfo(np.int64).min
-    for start in range(0, len(table), table.chunk_rows):
-        rows = _whole_rows(table, start)
-        if rows is None:
-            unreadable += min(table.chunk_rows, len(table) - start)
+    for rows in _sound_blocks(table):
+        if isinstance(rows, int):
+            unreadable += rows
             continue
         if stream.ordered:
             rows = rows[in_order(rows["step"], last_step)]
@@ -130,12 +131,25 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
     return StreamRepair(stream.name, len(table), saved, "; ".join(problems))
 
 
-def _whole_rows(table: Table, start: int) -> Rows | None:
-    """The rows of the chunk that begins at `start`; None where it lies beyond the file's end or cannot be read."""
-    if not table.is_whole(start):
-        return None
+def _sound_blocks(table: Table) -> Iterator[Rows | int]:
+    """The rows in blocks of neighbouring readable chunks; for chunks that are not, the number of rows they held."""
+    whole = table.whole_chunks()
+    many = max(1, COPY_ROWS // table.chunk_rows)
+    for first in range(0, len(whole), many):
+        last = min(first + many, len(whole))
+        block = _read(table, first, last) if whole[first:last].all() else None
+        if block is not None:
+            yield block
+            continue
+        for chunk in range(first, last):
+            part = _read(table, chunk, chunk + 1) if whole[chunk] else None
+            yield part if part is not None else min(table.chunk_rows, len(table) - chunk * table.chunk_rows)
+
+
+def _read(table: Table, first: int, last: int) -> Rows | None:
+    """The rows of chunks [first, last), None where they cannot be read."""
     try:
-        return table.read(None, start, start + table.chunk_rows)
+        return table.read(None, first * table.chunk_rows, last * table.chunk_rows)
     except RunLogError:
         return None
 
@@ -143,14 +157,17 @@ def _whole_rows(table: Table, start: int) -> Rows | None:
 def in_order(
     steps: np.ndarray[tuple[int], np.dtype[np.int64]], last: int
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows to keep so that steps never decrease from `last` on.
+    """Which rows to keep so that steps are not negative and never decrease from `last` on.
 
     A step larger than both that follow it is an outlier, and goes; then whatever is smaller than one before it.
     """
-    keep = np.ones(len(steps), np.bool_)
-    keep[:-2] = (steps[:-2] <= steps[1:-1]) | (steps[:-2] <= steps[2:])
-    highest = np.maximum.accumulate(np.where(keep, np.maximum(steps, last), last))
-    return keep & (steps >= highest)
+    keep = steps >= max(last, 0)
+    left = steps[keep]
+    outlier = np.zeros(len(left), np.bool_)
+    outlier[:-2] = (left[:-2] > left[1:-1]) & (left[:-2] > left[2:])
+    highest = np.maximum.accumulate(np.where(outlier, 0, left))
+    keep[keep] = ~outlier & (left >= highest)
+    return keep
 
 
 def _say_the_end(log: LogFile, header: Header, storage: Storage) -> None:

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from thermotui.runlog.buffer import Rows
-from thermotui.runlog.disk import divert, reason_to_stop
+from thermotui.runlog.disk import divert, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.layout import append_to_table, create_file, rollup_path
 from thermotui.runlog.rollup import Rollups
@@ -24,6 +24,7 @@ from thermotui.runlog.schema import STREAMS, Header, row_dtype
 from thermotui.runlog.state import this_host
 
 ABANDONED_SECONDS = 60.0
+EXISTS = "exists already; choose another name"
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 logger = logging.getLogger("thermotui")
@@ -84,8 +85,9 @@ class Storage:
 
     def abandon(self) -> None:
         """After a failed write: leave the file as it is, readable to the last flush, and close what is open."""
-        divert(self._descriptor)
-        self.close()
+        if self._file:
+            divert(self._descriptor)
+            self.close()
 
 
 @contextlib.contextmanager
@@ -96,12 +98,15 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
     written, or where `path` has come to exist meanwhile and is not to be replaced.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.exists() and not replace_existing:
+        raise RunLogError(path, EXISTS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         file = create_file(temporary, header)
     except OSError as error:
         raise RunLogError(path, f"cannot be written ({error.strerror or error}); choose another --log") from error
+    storage = None
     try:
         storage = Storage(file, header, lock_file(temporary, path))
         yield storage
@@ -110,13 +115,15 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
         else:
             _name_file(temporary, path)
     except BaseException as error:
-        divert(file.id.get_vfd_handle())
-        file.close()
+        if storage is None:
+            file.close()
+        else:
+            storage.abandon()
         temporary.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
-            raise RunLogError(path, "exists already; choose another name with --log, or continue it") from error
+            raise RunLogError(path, EXISTS) from error
         if isinstance(error, OSError):
-            raise RunLogError(path, f"cannot be written ({error.strerror or error})") from error
+            raise RunLogError(path, f"cannot be written ({reason_of(error)})") from error
         raise
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.errors import RunLogError
@@ -34,7 +36,8 @@ class Table:
         self.chunk_rows = int(table.get_create_plist().get_chunk()[0])
         self._damaged = damaged
         self._length = self._declared_length()
-        if self._length and not damaged and not self.is_whole(self._length - 1):
+        if self._length > 1 and not damaged and not any(self.read(None, self._length - 1, self._length).tobytes()):
+            # HDF5 reads what is beyond the file's end as zeros; no row but the first is all zeros.
             raise RunLogError(self.path, f"table {name} is cut short; thermotui repair saves the rows that are whole")
 
     @classmethod
@@ -84,13 +87,19 @@ class Table:
             raise RunLogError(self.path, reason)
         return declared
 
-    def is_whole(self, row: int) -> bool:
-        """Whether the chunk that holds `row` lies within the file; HDF5 reads what is beyond its end as zeros."""
-        try:
-            chunk = self._table.get_chunk_info_by_coord((row // self.chunk_rows * self.chunk_rows,))
-        except HDF5_ERRORS:
-            return False
-        return chunk.byte_offset is not None and int(chunk.byte_offset) + int(chunk.size) <= self._log.size
+    def whole_chunks(self) -> NDArray[np.bool_]:
+        """Which chunks of `chunk_rows` rows lie within the file, as far as the table's index can be read."""
+        whole = np.zeros(-(-self._length // self.chunk_rows), np.bool_)
+        size = self._log.size
+
+        def note(chunk: h5py.h5d.StoreInfo) -> None:
+            number = int(chunk.chunk_offset[0]) // self.chunk_rows
+            if number < len(whole):
+                whole[number] = int(chunk.byte_offset) + int(chunk.size) <= size
+
+        with contextlib.suppress(*HDF5_ERRORS):
+            self._table.chunk_iter(note)
+        return whole
 
     def read(self, fields: tuple[str, ...] | None, start: int, stop: int) -> Rows:
         """Rows [start, stop), cut to what there is, as a structured array of `fields` in that order (None: all)."""

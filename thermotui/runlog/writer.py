@@ -76,8 +76,6 @@ class RunLogWriter:
         at `path`. Raises RunLogError where `path` exists or cannot be written.
         """
         path = Path(path)
-        if path.exists():
-            raise RunLogError(path, "exists already; choose another name with --log, or continue it with --resume")
         header = own_header(header)
         with new_storage(path, header, replace_existing=False) as storage:
             begin(storage, header, 0)

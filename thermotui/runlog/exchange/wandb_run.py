@@ -16,7 +16,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 def read_wandb(path: Path) -> Iterator[dict[str, Any]]:
-    """Records of the run's history with "_step" and "_timestamp", in order, up to the last whole one of a run cut off."""
+    """Records of the run's history, with "_step" and "_timestamp", up to the last whole one of a run cut off."""
     try:
         from wandb.proto.wandb_internal_pb2 import Record
     except ImportError as error:
