@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,16 +100,22 @@ def resolve(family: str, values: Mapping[str, Any]) -> tuple[TrainConfig, Any]:
 
 
 def flat(config: TrainConfig, options: Any) -> dict[str, Any]:
-    """Both as one JSON-able mapping, `resolve`'s inverse."""
+    """Both as one JSON-able mapping, `from_flat`'s inverse; paths made absolute, so that it holds from anywhere."""
     values = dataclasses.asdict(config) | dataclasses.asdict(options)
     return {name: _plain(value) for name, value in values.items()}
 
 
 def from_flat(family: str, values: Mapping[str, Any]) -> tuple[TrainConfig, Any]:
-    """The options that `flat` wrote into a header's `config`."""
-    restored: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-    if restored.get("data_dir") is not None:
-        restored["data_dir"] = Path(restored["data_dir"])
+    """The options that `flat` wrote into a header's `config`; InputError as in `resolve`."""
+    if family not in FAMILIES:
+        return resolve(family, values)
+    hints = typing.get_type_hints(TrainConfig) | typing.get_type_hints(FAMILIES[family].options)
+    restored = dict(values)
+    for name, value in values.items():
+        if hints.get(name) == tuple[str, ...]:
+            restored[name] = tuple(value)
+        elif hints.get(name) == Path | None and value is not None:
+            restored[name] = Path(value)
     return resolve(family, restored)
 
 
@@ -119,7 +126,7 @@ def spelled(name: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
-        return str(value)
+        return str(value.resolve())
     return list(value) if isinstance(value, tuple) else value
 
 

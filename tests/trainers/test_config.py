@@ -20,7 +20,7 @@ def test_every_family_has_defaults_that_survive_the_header(family: str) -> None:
 
 def test_everything_survives_the_header() -> None:
     values = {
-        "data_dir": Path("somewhere"),
+        "data_dir": Path("/somewhere"),
         "widths": "3,4",
         "learning_rate_at": ("5:0.1",),
         "corrupt_labels": ("3:9:0.5",),
@@ -29,6 +29,11 @@ def test_everything_survives_the_header() -> None:
     }
     config, options = resolve("softmax", values)
     assert from_flat("softmax", json.loads(json.dumps(flat(config, options)))) == (config, options)
+
+
+def test_a_relative_path_is_found_again_from_elsewhere() -> None:
+    config, options = resolve("transformer", {"text": Path("a.txt")})
+    assert from_flat("transformer", flat(config, options))[1].text == Path("a.txt").resolve()
 
 
 def test_families_do_not_redefine_common_options() -> None:

@@ -16,7 +16,7 @@ FAMILIES = {
     "softmax": ["--widths", "8,6", "--probe-size", "16", "--ensemble", "3", "--reservoir-stride", "7"],
     "gaussian": ["--dimension", "2", "--probe-size", "16", "--ensemble", "3"],
 }
-STEPS = ["--steps", "4000", "--checkpoint-every", "150", "--device", "cpu"]
+STEPS = ["--steps", "2500", "--checkpoint-every", "150", "--device", "cpu"]
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -47,19 +47,23 @@ def test_a_run_killed_again_and_again_is_the_straight_run(family: str, tmp_path:
     kills = 0
     # The first life dies right after the log has got its name, before or during the first checkpoint.
     process = start(family, *FAMILIES[family], *STEPS, "--log", str(log))
-    while killed_after(process, log, 0.01 if kills == 0 else moments.uniform(0.0, 6.0)):
+    while killed_after(process, log, 0.01 if kills == 0 else moments.uniform(0.0, 4.0)):
         kills += 1
         # Nothing flushed is lost: what was in the file at the kill is still there, and the checkpoint is whole.
         with RunLogReader(log) as reader:
-            assert reader.state().state in ("running", "starting", "crashed", "stalled")
+            state = reader.state().state
             before = reader.read("steps")["step"].tolist()
         assert before == list(range(1, len(before) + 1))
+        if state == "finished":
+            break
+        assert state in ("starting", "running", "crashed", "stalled")
         process = start(family, "--resume", str(log))
-    assert process.returncode == 0, process.stderr and process.stderr.read()
+    else:
+        assert process.returncode == 0, process.stderr and process.stderr.read()
     assert kills >= 3
     with RunLogReader(straight) as first, RunLogReader(log) as second:
         assert second.state().state == "finished"
-        for stream in set(STREAMS) - {"heartbeat"}:
+        for stream in set(STREAMS) - {"heartbeat", "alerts"}:
             a, b = first.read(stream), second.read(stream)
             assert len(a) == len(b), stream
             for name in a.dtype.names or ():

@@ -17,6 +17,7 @@ from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from trainers.checkpoint import checkpoint_path
 from trainers.config import resolve
+from trainers.families.registry import FAMILIES
 from trainers.loop import Outcome, resume, train
 from trainers.signals import catching
 from trainers.training import Training, affordable_full_stride
@@ -24,12 +25,34 @@ from trainers.training import Training, affordable_full_stride
 SMALL: dict[str, dict[str, Any]] = {
     "gaussian": {"dimension": 2, "probe_size": 16, "dataset_size": 50},
     "softmax": {"widths": "8,6", "probe_size": 16},
+    "rbm": {
+        "data": "bars-and-stripes",
+        "hidden": 4,
+        "learning_chains": 16,
+        "chains": 64,
+        "probe_size": 64,
+        "batch_size": 10,
+    },
+    "ebm": {"data": "moons", "widths": "8", "tau": 3, "learning_chains": 16, "chains": 64, "probe_size": 64},
+    "vae": {"widths": "8", "latent": 2, "probe_size": 16, "batch_size": 8},
+    "transformer": {
+        "context_length": 6,
+        "width": 8,
+        "depth": 1,
+        "heads": 2,
+        "probe_size": 8,
+        "batch_size": 4,
+        "full_stride": 50,
+    },
 }
-"""Options that make a family quick; families without an entry are tested where they live."""
+"""Options that make a family quick."""
+
+CLASSIC = ("gaussian", "softmax")
+"""Families whose figures are exact, or mean over fixed inputs: all identities hold to rounding."""
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
-STREAMS = ("steps", "thermo", "reservoir", "autocorrelation", "members", "alerts")
+STREAMS = ("steps", "thermo", "reservoir", "autocorrelation", "members")
 
 
 def run(family: str, log: Path, **values: Any) -> Outcome:
@@ -49,10 +72,19 @@ def assert_same_rows(first: Path, second: Path) -> None:
         for name in a.dtype.names or ():
             if name != "time":
                 assert a[name].tobytes() == b[name].tobytes(), f"{stream}.{name}"
+    assert alerts(first) == alerts(second)
+
+
+def alerts(log: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The last version of each alert; how often one was entered on the way depends on when rows were flushed."""
+    latest = {}
+    for row in rows(log, "alerts"):
+        latest[row["kind"], row["layer"], row["start"]] = (row["step"], row["end"], row["severity"], row["message"])
+    return latest
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", CLASSIC)
 def test_identities_hold_in_the_logged_columns(family: str, device: str, tmp_path: Path) -> None:
     outcome = run(family, tmp_path / "a.h5", stride=5, ensemble=4, device=device, full_stride=20)
     assert (outcome.state, outcome.step, outcome.signal) == ("finished", 60, 0)
@@ -96,7 +128,7 @@ def test_a_single_run_is_labelled_as_read_against_its_own_past(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("ensemble", [1, 3])
 def test_a_resumed_run_is_the_straight_run_bit_for_bit(family: str, ensemble: int, device: str, tmp_path: Path) -> None:
     values = {
@@ -105,7 +137,7 @@ def test_a_resumed_run_is_the_straight_run_bit_for_bit(family: str, ensemble: in
         "optimizer": "momentum" if ensemble == 3 else "adam",
         "replacement": ensemble == 1,
         "reservoir_stride": 7,
-        "full_stride": 20,
+        "full_stride": SMALL[family].get("full_stride", 20),
         "stride": 3,
         "learning_rate_at": ("20:0.03", "45:0.01"),
     }
