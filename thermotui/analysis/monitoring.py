@@ -73,11 +73,14 @@ class AlertFollower:
         )
 
 
-def monitor_of(header: Header) -> RunMonitor:
-    """The detectors for a run with that header, at their default settings."""
+def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
+    """The detectors for a run with that header, at the default settings unless others are given."""
     batches = header.dataset_size // header.batch_size if header.batch_size and not header.replacement else None
     return RunMonitor(
-        [layer.name for layer in header.layers], ensemble=header.ensemble, batches_per_epoch=batches or None
+        [layer.name for layer in header.layers],
+        ensemble=header.ensemble,
+        batches_per_epoch=batches or None,
+        settings=settings,
     )
 
 

@@ -61,12 +61,17 @@ MINIMUM = 64
 
 
 def valid_intervals(
-    alerts: Iterable[Alert], last_step: int, layer: int | None = None, *, minimum: int = MINIMUM
+    alerts: Iterable[Alert],
+    last_step: int,
+    layer: int | None = None,
+    *,
+    minimum: int = MINIMUM,
+    first_step: int = 0,
 ) -> list[Interval]:
-    """Where the reservoir assumption holds in [0, last_step], given the latest version of each alert.
+    """Where the reservoir assumption holds in [first_step, last_step], given the latest version of each alert.
 
     `layer`: of that layer, −1 of the run's own figures; None for what all layers and the run have in common, which the
     intervals carry as layer −1.
     """
     spans = invalid_spans(alerts, last_step, layer)
-    return complement(spans, 0, last_step, layer=-1 if layer is None else layer, minimum=minimum)
+    return complement(spans, first_step, last_step, layer=-1 if layer is None else layer, minimum=minimum)

@@ -1,0 +1,194 @@
+"""`thermotui scan FILE…`: anomalies and valid reservoir intervals; exit status 1 if there are any."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from thermotui.analysis.scanning import Scan
+    from thermotui.detect.alert import Alert
+
+app = typer.Typer()
+
+PIPE_WIDTH = 160
+
+
+class Preset(StrEnum):
+    """Names of the detectors' settings."""
+
+    QUIET = "quiet"
+    DEFAULT = "default"
+    SENSITIVE = "sensitive"
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[Path], typer.Argument(help="Run logs, directories of them, or CSV, JSONL, NPZ, TensorBoard, W&B files.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: an object, a list of them for several.")] = False,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND whose alerts give exit status 1, repeatable; 'none' for never. Default: all but minor."
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="Run the detectors anew with these thresholds, also where the log has recorded alerts."),
+    ] = None,
+    column: Annotated[str, typer.Option(help="Column of another tool's file; NAME[1] of a 2-D NPZ array.")] = "loss",
+    step_column: Annotated[str | None, typer.Option(help="Its column of steps; default: step, or the row.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List minor alerts, and the intervals of each layer.")] = False,
+    execute: Annotated[
+        str | None, typer.Option("--exec", metavar="CMD", help="Run CMD for each alert above minor: JSON on its stdin.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="POST each alert above minor to URL as JSON.")
+    ] = None,
+) -> None:
+    """Find anomalies and valid reservoir intervals.
+
+    Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input.
+    """
+    import shlex
+
+    from thermotui.analysis.actions import check_url
+    from thermotui.analysis.scanning import is_run_log, scan_file, to_json
+    from thermotui.detect.settings import preset as settings_of
+    from thermotui.errors import InputError
+    from thermotui.runlog.workspace import find_logs
+
+    kinds = _kinds(fail_on)
+    try:
+        command = shlex.split(execute) if execute is not None else []
+    except ValueError as error:
+        raise InputError(f"--exec: {error}") from error
+    if execute is not None and not command:
+        raise InputError("--exec: names no command")
+    if webhook is not None:
+        check_url(webhook)
+    paths = [
+        path
+        for given in files
+        for path in (find_logs([given]) if given.is_dir() and any(given.rglob("*.h5")) else [given])
+    ]
+    if column != "loss" and all(is_run_log(path) for path in paths):
+        raise InputError("--column: run logs are scanned as a whole; it is for files of other tools")
+    settings = settings_of(preset) if preset is not None else None
+    scans = [scan_file(path, settings=settings, column=column, step_column=step_column) for path in paths]
+    if as_json:
+        import json
+
+        found = [to_json(scanned) for scanned in scans]
+        typer.echo(json.dumps(found if len(found) > 1 else found[0], ensure_ascii=False, indent=2))
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        for scanned in scans:
+            _print(console, scanned, every=every)
+    _act(scans, command, webhook)
+    if any(_fails(alert, kinds) for scanned in scans for alert in scanned.alerts):
+        raise typer.Exit(1)
+
+
+def _kinds(fail_on: Sequence[str] | None) -> frozenset[str] | None:
+    """The kinds that fail; None for all above minor."""
+    from thermotui.detect.alert import KINDS
+    from thermotui.errors import InputError
+
+    if not fail_on:
+        return None
+    unknown = [kind for kind in fail_on if kind not in KINDS and kind != "none"]
+    if unknown:
+        raise InputError(f"--fail-on: no kind {unknown[0]!r}; there are none, {', '.join(KINDS)}")
+    return frozenset(fail_on) - {"none"}
+
+
+def _fails(alert: Alert, kinds: frozenset[str] | None) -> bool:
+    return alert.severity != "minor" if kinds is None else alert.kind in kinds
+
+
+def _act(scans: Sequence[Scan], command: Sequence[str], webhook: str | None) -> None:
+    from thermotui.analysis.actions import post, run_command
+    from thermotui.analysis.scanning import to_json
+
+    for scanned in scans if command or webhook else ():
+        for alert in to_json(scanned)["alerts"]:
+            if alert["severity"] == "minor":
+                continue
+            payload = {"file": str(scanned.file), "alert": alert}
+            if command:
+                run_command(command, payload)
+            if webhook is not None:
+                post(webhook, payload)
+
+
+def _print(console: Console, scanned: Scan, *, every: bool) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from thermotui.analysis.format import format_value, printable
+
+    minor = sum(alert.severity == "minor" for alert in scanned.alerts)
+    shown = [alert for alert in scanned.alerts if every or alert.severity != "minor"]
+    hidden = f", {minor} minor not shown (--all)" if minor and not every else ""
+    column = f" column {printable(scanned.column)}" if scanned.column else ""
+    title = f"{printable(str(scanned.file))}{column}: {len(shown)} {'alert' if len(shown) == 1 else 'alerts'}{hidden}"
+    console.print(title, markup=False, soft_wrap=True)
+    if shown:
+        table = Table(box=box.SIMPLE)
+        for name in ("kind", "layer", "interval", "severity", "evidence"):
+            table.add_column(name, no_wrap=name != "evidence")
+        for alert in shown:
+            end = "…" if alert.end is None else f"{alert.end:,}"
+            cells = (
+                alert.kind,
+                _layer(scanned, alert.layer),
+                f"{alert.start:,} – {end}",
+                alert.severity,
+                alert.message,
+            )
+            table.add_row(*(printable(cell).replace("[", r"\[") for cell in cells))
+        console.print(table)
+    wanted = [index for index, interval in enumerate(scanned.intervals) if every or interval.layer < 0]
+    which = "by layer" if every else "common to all layers"
+    table = Table(title=f"valid reservoir intervals, {which}", box=box.SIMPLE, title_justify="left")
+    names = ["layer", "interval"]
+    if scanned.evidence:
+        names += ["k_B T", "p (T constant)", "colour", "heat", "EP", "L-info"]
+    for name in names:
+        table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
+    for index in wanted:
+        interval = scanned.intervals[index]
+        cells = [_layer(scanned, interval.layer), f"{interval.start:,} – {interval.end:,}"]
+        if scanned.evidence:
+            known = scanned.evidence[index]
+            values = (
+                known.temperature,
+                known.p_stationary,
+                known.colour,
+                known.heat,
+                known.ep_conditional,
+                known.l_info,
+            )
+            cells += [format_value(value) for value in values]
+        table.add_row(*(printable(cell).replace("[", r"\[") for cell in cells))
+    if wanted:
+        console.print(table)
+    else:
+        console.print("no valid reservoir interval")
+
+
+def _layer(scanned: Scan, layer: int) -> str:
+    return scanned.layers[layer] if 0 <= layer < len(scanned.layers) else "all"
