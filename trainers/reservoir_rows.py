@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.probe.measurement import component_moments, running_mean
+from thermotui.probe.measurement import component_moments, running_mean, scatter_error
 
 Array = NDArray[np.float64]
 
@@ -25,9 +25,6 @@ RAW = (
     "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
 )
 """What the device adds up per member and layer in one measurement; NaN where it was not measured."""
-
-HISTORY = 16
-"""Consecutive measurements of a single run whose differences give the standard error."""
 
 
 class ReservoirRows:
@@ -102,18 +99,11 @@ def _mean_and_error(members: Array, history: Array) -> tuple[Array, Array, Array
     """Mean over the ensemble, its standard error (both [n, L]), and the history after these n measurements.
 
     members: [n, K, L]. The error is the members' spread / √K. A single run has no ensemble: there it is that of one
-    measurement, from the squared differences of its last `HISTORY` measurements, which a slow drift does not enter; NaN
-    before the fourth.
+    measurement, from the scatter of its last ones.
     """
     mean = members.mean(axis=1)
-    count, ensemble = members.shape[:2]
+    ensemble = members.shape[1]
     if ensemble > 1:
         return mean, members.std(axis=1, ddof=1) / np.sqrt(ensemble), history
-    series = np.concatenate([history, mean])
-    error = np.full_like(mean, np.nan)
-    for row in range(count):
-        end = len(history) + row + 1
-        recent = series[max(end - HISTORY, 0) : end]
-        if len(recent) >= 4:
-            error[row] = np.sqrt(np.square(np.diff(recent, axis=0)).mean(axis=0) / 2)
-    return mean, error, series[-HISTORY:]
+    error, history = scatter_error(mean, history)
+    return mean, error, history

@@ -66,17 +66,6 @@ class GradientProjection:
         return (flat.squeeze(-1) if columns is None else flat @ columns) @ rows
 
 
-def noise_variance(series: Tensor) -> Tensor:
-    """Variance in time of projected gradients, their linear trend removed: series [W, ...] → [...], float64.
-
-    For a rank-one projection its expectation is Σ_i Var(η_i) where η is white. Raises ValueError for W < 3.
-    """
-    window = series.shape[0]
-    if window < 3:
-        raise ValueError(f"a window of {window} steps is too short for a trend and a variance")
-    return _without_trend(series)[0].square().sum(0) / (window - 2)
-
-
 def _without_trend(series: Tensor) -> tuple[Tensor, Tensor]:
     """The residuals of a linear regression on time, float64, and the orthonormal basis [W, 2] of what it took."""
     window = series.shape[0]

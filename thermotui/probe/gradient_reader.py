@@ -27,6 +27,8 @@ class Wanted:
     projections: bool = False
     pairing: bool = False
     copies: bool = False
+    differences: bool = False
+    """Of the gradient from step to step, in the layers `GradientReader.differenced`."""
 
 
 class GradientReader:
@@ -46,7 +48,11 @@ class GradientReader:
             projections=PROJECTIONS,
             seed=seed,
         )
+        self.differenced: frozenset[int] = frozenset()
+        """Layers whose noise nothing else measures; each keeps a copy of its gradient for one step."""
+        self._current: dict[int, Tensor] = {}
         self._zero = torch.zeros((), device=device)
+        self._missing = torch.full((), torch.nan, device=device)
         self._no_projection = torch.zeros(PROJECTIONS, device=device)
         self.begin_step(Wanted())
 
@@ -58,9 +64,11 @@ class GradientReader:
         self._pairings: dict[int, Tensor] = {}
         self._projections: dict[int, Tensor] = {}
         self.copies: dict[int, Tensor] = {}
+        self._differences: dict[int, Tensor] = {}
+        self._previous, self._current = self._current if wanted.differences else {}, {}
 
-    def read(self, parameter: Parameter) -> None:
-        """Take the figures of `parameter.grad`."""
+    def read(self, parameter: Parameter, scale: Tensor | None) -> None:
+        """Take the figures of `parameter.grad`; scale: the loss scale in it."""
         wanted, gradient = self.wanted, parameter.grad
         if gradient is None or not self._wants:
             return
@@ -77,6 +85,10 @@ class GradientReader:
                 self._pairings[key] = torch.dot(as_float(parameter.detach()).reshape(-1), flat)
             if wanted.copies:
                 self.copies[key] = gradient.clone()
+        if wanted.differences and self._position[key][0] in self.differenced:
+            self._current[key] = gradient.clone() if scale is None else gradient / scale
+            if key in self._previous:
+                self._differences[key] = (self._current[key] - self._previous[key]).square().sum()
 
     def squares(self) -> Tensor:
         """‖g‖² by layer, [L]."""
@@ -85,6 +97,18 @@ class GradientReader:
     def pairings(self) -> Tensor:
         """θ·g by layer, [L]."""
         return self._by_layer(self._pairings)
+
+    def differences(self) -> Tensor:
+        """½‖g_t − g_{t−1}‖² by layer, [L], unscaled: Σ_i Var(η_i) where η is white. NaN where it was not taken."""
+        halves = [0.5 * self._differences.get(id(p), self._missing) for p in self._order]
+        return torch.stack(
+            [
+                torch.stack(
+                    [half for half, p in zip(halves, self._order, strict=True) if self._position[id(p)][0] == row]
+                ).sum()
+                for row in range(len(self._layers))
+            ]
+        ).float()
 
     def projections(self) -> Tensor:
         """Projected gradient by layer, [L, PROJECTIONS]."""

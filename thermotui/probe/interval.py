@@ -40,6 +40,10 @@ class MeasurementInterval:
         self._last = (now, measured)
         return measured
 
+    def precedes_measurement(self, step: int) -> bool:
+        """Whether the step after this one will be measured, as far as is known now."""
+        return step + 1 >= self._next
+
     def _learn(self, now: float) -> None:
         if self._last is None or self._budget is None:
             return

@@ -141,11 +141,11 @@ class ProbeLog:
     def _header(
         self, first: Settled, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
     ) -> Header:
-        over_time = f"over time, projections of {self.window} steps"
+        successive = "from step to step, differences of the gradient"
         alone = first.samples == 1
         notes = [f"{name}: not measured within the batch ({reason})." for name, reason in obstacles.items()]
         if alone:
-            notes.append("|b| = 1: the noise is that of the projected gradients over time.")
+            notes.append("|b| = 1: the noise is that of the differences of successive gradients.")
         if self.sampling.world_size > 1:
             notes.append("The noise is estimated from this rank's samples alone.")
         notes.append(
@@ -156,7 +156,7 @@ class ProbeLog:
             created=time.time(),
             family=self.family,
             layers=tuple(
-                Layer(layer.name, layer.size, over_time if alone or not estimator else estimator)
+                Layer(layer.name, layer.size, successive if alone or not estimator else estimator)
                 for layer, estimator in zip(self.layers, estimators, strict=True)
             ),
             reservoir_stride=interval,

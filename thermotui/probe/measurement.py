@@ -26,13 +26,16 @@ RAW = (
     "eta_3",
     "eta_4",
     "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
-    "over_time",  # Σ_i Var(η_i) from the projections of a window
-    "over_time_se",
+    "from_steps",  # ½‖g_t − g_{t−1}‖², without the loss scale
 )
 """Rows of the device tensor [len(RAW), L] of one measured step; NaN where not measured."""
 
 AVERAGED = 16
 """Measurements behind the batch estimate of the force, which one batch alone hardly sees."""
+
+
+SCATTER = 16
+"""Consecutive values whose differences give the standard error of a single one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class MeasurementRows:
     def __post_init__(self) -> None:
         self._force = np.empty((0, 2, self.sizes.size))
         self._balance = np.empty((0, 2, self.sizes.size))
+        self._from_steps = np.empty((0, self.sizes.size))
         self._preconditioner = np.ones_like(self.sizes)
 
     def rows(self, measured: Measurements) -> NDArray[np.void]:
@@ -86,8 +90,7 @@ class MeasurementRows:
         unit = measured.scales[:, None] * summed
         with np.errstate(divide="ignore", invalid="ignore"):
             mobility = measured.rates * summed * self._preconditioners(raw["preconditioner"])
-            noise, error = self._noise(raw, batch)
-            noise, error = noise / unit**2, error / unit**2
+            noise, error = self._noise(raw, batch, unit, summed)
             gradient = raw["gradient"] / unit**2
             per_parameter = mobility / (2.0 * self.sizes)
             rows["step"], rows["time"] = measured.steps, measured.times
@@ -111,21 +114,25 @@ class MeasurementRows:
         self._preconditioner = filled[-1]
         return np.asarray(filled[1:])
 
-    def _noise(self, raw: dict[str, Array], batch: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Σ_i Var(η_i) by layer and its standard error, [n, L], with the loss scale still in them.
+    def _noise(
+        self, raw: dict[str, Array], batch: NDArray[np.int64], unit: Array, summed: NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """Σ_i Var(η_i) by layer and its standard error, [n, L].
 
         Samples without any gradient (ignored targets) are not part of the mean that the loss takes. Where the batch
-        tells nothing, the projections over a window do.
+        tells nothing, the difference of successive gradients does, with the scatter of the last ones as its error.
         """
         count = np.nanmax(raw["contributing"], axis=1, initial=0.0, keepdims=True)
         count = np.where(count > 1, count, np.nan)
         size, replacement = self.sampling.dataset_size, self.sampling.replacement
         sampled = [finite_population(min(int(b), size), size, replacement) for b in batch[:, 0]]
         # Of one rank's own gradient; the mean over the ranks has 1/W of its variance.
-        factor = count / (count - 1.0) / self.sampling.world_size * np.array(sampled)[:, None]
+        factor = count / (count - 1.0) / self.sampling.world_size * np.array(sampled)[:, None] / unit**2
         noise, error = factor * (raw["squares"] - raw["gradient"] / count), factor * np.sqrt(raw["variance"])
-        over_time = ~np.isfinite(noise)
-        return np.where(over_time, raw["over_time"], noise), np.where(over_time, raw["over_time_se"], error)
+        from_steps = raw["from_steps"] / summed**2
+        scatter, self._from_steps = scatter_error(from_steps, self._from_steps)
+        missing = ~np.isfinite(noise)
+        return np.where(missing, from_steps, noise), np.where(missing, scatter, error)
 
     def _forces(self, exact: Array, estimate: Array, noise: Array) -> tuple[Array, Array]:
         """Force and signal-to-noise ratio, [n, L]: exact where the full gradient was there, else a running mean."""
@@ -154,6 +161,20 @@ def running_mean(values: Array, history: Array, window: int) -> tuple[Array, Arr
     first = np.maximum(last - window, 0)
     width = (last - first).reshape(-1, *[1] * (series.ndim - 1))
     return (totals[last] - totals[first]) / width, series[-window:]
+
+
+def scatter_error(values: Array, history: Array) -> tuple[Array, Array]:
+    """Standard error of each of n single values, [n, L], from the differences of the last `SCATTER` ones.
+
+    A slow drift does not enter it; NaN before the fourth value. Also the history [≤ SCATTER, L] to go on with.
+    """
+    series = np.concatenate([history, values])
+    error = np.full_like(values, np.nan)
+    for row in range(len(values)):
+        recent = series[max(len(history) + row + 1 - SCATTER, 0) : len(history) + row + 1]
+        if len(recent) >= 4:
+            error[row] = np.sqrt(np.square(np.diff(recent, axis=0)).mean(axis=0) / 2)
+    return error, series[-SCATTER:]
 
 
 def component_moments(sums: dict[str, Array], sizes: Array) -> tuple[Array, Array]:

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
-from thermotui.probe.autocorrelation import noise_variance, window_autocorrelation
+from thermotui.probe.autocorrelation import window_autocorrelation
 from thermotui.probe.full_gradient import (
     copies,
     difference,
@@ -35,7 +35,7 @@ from thermotui.probe.full_gradient import (
     power_sums,
     reversibility_gap,
 )
-from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted
+from thermotui.probe.gradient_reader import GradientReader, Wanted
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog, Settled
@@ -120,6 +120,8 @@ class Probe:
             raise InputError("the probe was given a model without trainable parameters.")
         if window <= max(lags, 2):
             raise InputError(f"the probe's window of {window} steps is too short for {lags} lags.")
+        if sketch < 0 or sketch == 1 or per_sample < 2:
+            raise InputError("the probe's sketch needs 0 (exact norms) or at least 2 columns, per_sample at least 2.")
         try:
             self._interval = MeasurementInterval(interval, overhead)
         except ValueError as error:
@@ -165,8 +167,14 @@ class Probe:
         return self._interval.interval
 
     @property
+    def estimators(self) -> dict[str, str]:
+        """Layer → how its noise was measured within the batch, empty where it was not."""
+        names = [layer.name for layer in self._layers]
+        return dict(zip(names, self._recorder.estimators, strict=True))
+
+    @property
     def unmeasured(self) -> dict[str, str]:
-        """Layer → why its noise is not measured within the batch; there it comes from the projections over time."""
+        """Layer → why its noise is not measured within the batch; there the gradients of successive steps give it."""
         return self._recorder.obstacles
 
     @contextmanager
@@ -185,7 +193,8 @@ class Probe:
         # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
         projecting = self._step // self._window % self.interval == 0
         self._scale = None
-        self._reader.begin_step(Wanted(measuring, projecting, seldom, force is not None))
+        differences = measuring or self._interval.precedes_measurement(self._step)
+        self._reader.begin_step(Wanted(measuring, projecting, seldom, force is not None, differences))
         self._recorder.begin_step(measuring=measuring)
         current = Step()
         yield current
@@ -197,6 +206,8 @@ class Probe:
             ascent = gradient_of(lambda: [replay()], self._parameters)
             raw["gap"] = reversibility_gap(before, self._parameters, ascent, rates)
         self._hand_over(current, raw, window)
+        if measuring:
+            self._reader.differenced = self._recorder.unserved()
         self._measured += measuring
         self._step += 1
 
@@ -221,7 +232,7 @@ class Probe:
     def _read_gradient(self, layer: int, parameter: Parameter) -> None:
         if self._scaler is not None and self._scale is None:
             self._scale = self._scaler.scale(self._one)
-        self._reader.read(parameter)
+        self._reader.read(parameter, self._scale)
 
     def _raw_figures(self, seldom: bool, force: list[list[Tensor]] | None) -> dict[str, Tensor]:
         noise = self._recorder.take_noise()
@@ -231,6 +242,8 @@ class Probe:
             "contributing": noise.contributing,
             "gradient": self._reader.squares(),
         }
+        if self._reader.differenced:
+            figures["from_steps"] = self._reader.differences()
         if seldom:
             figures["pairing"] = self._reader.pairings()
             moved = power_sums(difference(self._parameters, self._start), 2)
@@ -265,13 +278,6 @@ class Probe:
     def _hand_over(self, current: Step, raw: dict[str, Tensor] | None, window: Tensor | None) -> None:
         now = time.time()
         if window is not None:
-            variance = noise_variance(window)
-            raw = raw if raw is not None else {}
-            scale = 1.0 if self._scale is None else self._scale.double() ** 2
-            raw["over_time"] = variance.mean(-1) * scale
-            # At least the spread of a variance from W samples, and what the few projections differ by.
-            spread = variance.var(-1) / PROJECTIONS + 2 * variance.mean(-1).square() / self._window
-            raw["over_time_se"] = spread.sqrt() * scale
             self._log.autocorrelation(self._step, window_autocorrelation(window, self._lags))
         stacked = None
         if raw is not None:

@@ -135,9 +135,18 @@ class StepRecorder:
             return self._missing, self._missing, self._missing
         squares = torch.stack([part.values.sum() * part.weight for part in parts]).sum()
         contributing = torch.stack([(part.values > 0).sum() * part.weight for part in parts]).sum()
-        variances = [_spread(part.values) * part.weight**2 for part in parts]
+        weights = {part.weight for part in parts}
+        if len(weights) == 1:
+            variances = [_spread(torch.cat([part.values for part in parts])) * weights.pop() ** 2]
+        else:
+            variances = [_spread(part.values) * part.weight**2 for part in parts]
         variances += [part.sketch_variance for part in parts if part.sketch_variance is not None]
         return squares.float(), torch.stack(variances).sum().float(), contributing.float()
+
+    def unserved(self) -> frozenset[int]:
+        """Layers whose noise the last step did not measure within the batch: all of them where |b| = 1."""
+        alone = self.step_samples <= 1
+        return frozenset(i for i, track in enumerate(self._tracks) if alone or not self._served(track))
 
     def detach(self) -> None:
         """Take all hooks off the model."""
