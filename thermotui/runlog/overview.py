@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from thermotui.runlog.schema import ROLLUP_FACTORS
 
 if TYPE_CHECKING:
     from thermotui.runlog.buffer import Rows
@@ -120,12 +122,13 @@ def _reduce(piece: _Piece, fields: Sequence[str], width: int) -> tuple[NDArray[n
 
 
 def overview(
-    table: Table, levels: Sequence[tuple[int, Table]], fields: Sequence[str], start: int, stop: int, buckets: int
+    table: Table, level: Callable[[int], Table | None], fields: Sequence[str], start: int, stop: int, buckets: int
 ) -> Overview:
-    """At most `buckets` buckets over rows [start, stop); `levels` are (factor, rollup table), finest first."""
+    """At most `buckets` buckets over rows [start, stop); `level` gives the rollup table of a factor, if any."""
     start, stop = max(0, start), min(stop, len(table))
     width = bucket_width(start, stop, max(2, buckets))
-    usable = [(factor, rollup) for factor, rollup in levels if factor <= width]
+    rollups = [(factor, level(factor)) for factor in ROLLUP_FACTORS if factor <= width]
+    usable = [(factor, rollup) for factor, rollup in rollups if rollup is not None]
     reduced = []
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for piece in _pieces(table, usable, fields, start, stop):

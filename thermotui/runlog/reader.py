@@ -20,7 +20,7 @@ from thermotui.runlog.layout import rollup_path
 from thermotui.runlog.opening import read_attributes, read_superblock
 from thermotui.runlog.overview import Overview, overview
 from thermotui.runlog.rollup import rolled_fields, rollup_dtype
-from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, row_dtype
+from thermotui.runlog.schema import STREAMS, Header, row_dtype
 from thermotui.runlog.state import RunState, judge
 from thermotui.runlog.table import Table
 
@@ -125,14 +125,14 @@ class RunLogReader:
         for field in fields:
             if field not in rolled:
                 raise RunLogError(self.path, f"stream {stream} has no floating-point field {field!r}")
-        levels = []
-        if STREAMS[stream].rollups:
-            for factor in ROLLUP_FACTORS:
-                level = self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
-                if level is not None:
-                    levels.append((factor, level))
+
+        def level(factor: int) -> Table | None:
+            if not STREAMS[stream].rollups:
+                return None
+            return self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
+
         first, last, _ = slice(start, stop).indices(len(table))
-        return overview(table, levels, fields, first, last, buckets)
+        return overview(table, level, fields, first, last, buckets)
 
     def state(self, now: float | None = None) -> RunState:
         """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""

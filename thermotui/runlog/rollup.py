@@ -8,6 +8,7 @@ Infinities count. One-step spikes survive in minimum and maximum at every level.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def rolled_fields(dtype: np.dtype[np.void]) -> tuple[str, ...]:
     return tuple(name for name in dtype.names or () if dtype[name].base.kind == "f")
 
 
+@lru_cache(maxsize=256)
 def rollup_dtype(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     """Row of a rollup table: step_first, step_last, then `<field>_min`s, `_max`s, `_mean`s and `_count`s.
 

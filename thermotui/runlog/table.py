@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import lru_cache
 from typing import Any
 
 import h5py
@@ -13,6 +14,12 @@ from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.handle import LogFile
 from thermotui.runlog.opening import HDF5_ERRORS, refresh_table
+
+
+@lru_cache(maxsize=256)
+def _stored_type(dtype: np.dtype[np.void]) -> h5py.h5t.TypeID:
+    """The HDF5 type of rows of `dtype`; comparing two of them is far cheaper than making a numpy dtype of one."""
+    return h5py.h5t.py_create(dtype, logical=True)
 
 
 class Table:
@@ -47,23 +54,21 @@ class Table:
         return None if table is None else cls(log, name, table, dtype, damaged)
 
     def _check_fields(self) -> frozenset[str]:
+        """Names of the schema's fields that the file has; RunLogError where one has another type."""
         try:
+            if self._table.get_type() == _stored_type(self.dtype):
+                return frozenset(self.dtype.names or ())
             found = self._table.dtype
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} has unreadable columns; try: thermotui repair") from error
-        names = found.names or ()
-        if found == self.dtype:
-            return frozenset(names)
+        known, names = self.dtype.names or (), found.names or ()
         for name in names:
-            if name in (self.dtype.names or ()) and found[name] != self.dtype[name]:
-                raise RunLogError(
-                    self.path, f"table {self.name}: field {name!r} is {found[name]}, not {self.dtype[name]}"
-                )
-        stored = frozenset(name for name in self.dtype.names or () if name in names)
-        first = (self.dtype.names or ("",))[0]
-        if first not in stored:
-            raise RunLogError(self.path, f"table {self.name} has no field {first!r}")
-        return stored
+            if name in known and found[name] != self.dtype[name]:
+                reason = f"table {self.name}: field {name!r} is {found[name]}, not {self.dtype[name]}"
+                raise RunLogError(self.path, reason)
+        if known[0] not in names:
+            raise RunLogError(self.path, f"table {self.name} has no field {known[0]!r}")
+        return frozenset(names) & frozenset(known)
 
     def __len__(self) -> int:
         """Rows that can be read, as of the last refresh."""
