@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,20 @@ UNKNOWN = 0xFFFFFFFF
 CONTINUATION = 0
 """Stands for the right half of a wide character."""
 
-_TOKEN = re.compile(
-    r"\x1b\[(?P<row>\d+);(?P<column>\d+)H|\x1b\[(?P<style>[\d;]*)m|(?P<line>\n)|(?P<text>[^\x00-\x1f\x7f]+)"
-)
+_TOKEN = re.compile(r"\x1b\[([\d;]*)([Hm])|(\n)|([^\x00-\x1f\x7f]+)")
 _COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
 _JOIN = 3
 """Unchanged cells of the same style that are sent again sooner than moved over."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What an update asks for: the cells after it, how many it writes, and where it leaves the cursor if moved."""
+
+    characters: NDArray[np.uint32]
+    styles: NDArray[np.uint32]
+    written: int
+    cursor: tuple[int, int] | None
 
 
 class CellUpdates:
@@ -63,34 +72,27 @@ class CellUpdates:
         wanted = self._read(update)
         if wanted is None:
             return None
-        characters, styles, touched, written, last_move = wanted
-        if written >= self._shown.size > 0:
-            changed = touched
+        if wanted.written >= self._shown.size > 0 and not (wanted.characters == UNKNOWN).any():
+            changed = np.ones(self._shown.shape, np.bool_)
         else:
-            changed = touched & ((characters != self._shown) | (styles != self._shown_styles))
-        if not changed.any():
-            return ""
+            changed = (wanted.characters != self._shown) | (wanted.styles != self._shown_styles)
+            if not changed.any():
+                return ""
         # Half of a wide character cannot be written.
-        changed[:, :-1] |= changed[:, 1:] & (characters[:, 1:] == CONTINUATION)
-        self._shown, self._shown_styles = characters, styles
-        return self._write(changed) + self._rest_at(last_move)
+        changed[:, :-1] |= changed[:, 1:] & (wanted.characters[:, 1:] == CONTINUATION)
+        self._shown, self._shown_styles = wanted.characters, wanted.styles
+        return self._write(changed) + self._rest_at(wanted.cursor)
 
-    def _read(
-        self, update: str
-    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_], int, tuple[int, int] | None] | None:
-        """The cells after the update, those it touches, how many it writes, and where it leaves the cursor if moved."""
+    def _read(self, update: str) -> _Wanted | None:
         characters, styles = self._shown.copy(), self._shown_styles.copy()
-        touched = np.zeros(characters.shape, np.bool_)
         height, width = characters.shape
-        x = y = written = end = style = 0
+        x = y = written = length = style = 0
         moved = False
-        for token in _TOKEN.finditer(update):
-            if token.start() != end:
-                return None
-            end = token.end()
-            kind = token.lastgroup
-            if kind == "text":
-                codes = _cells(token["text"])
+        for parameters, final, line, text in _TOKEN.findall(update):
+            if text:
+                length += len(text)
+                moved = False
+                codes = _cells(text)
                 if codes is None:
                     return None
                 if 0 <= y < height and x < width:
@@ -98,18 +100,20 @@ class CellUpdates:
                     stop = x + codes.size
                     characters[y, x:stop] = codes
                     styles[y, x:stop] = style
-                    touched[y, x:stop] = True
                     written += codes.size
                     x = stop
-                moved = False
-            elif kind == "style":
-                text = token["style"]
-                style = self._style_of("" if text in ("", "0") else text)
-            elif kind == "column":
-                x, y, moved = int(token["column"]) - 1, int(token["row"]) - 1, True
-        if end != len(update):
+            elif line:
+                length += 1
+            elif final == "m":
+                length += len(parameters) + 3
+                style = self._style_of("" if parameters == "0" else parameters)
+            else:
+                length += len(parameters) + 3
+                row, _, column = parameters.partition(";")
+                x, y, moved = int(column or 1) - 1, int(row or 1) - 1, True
+        if length != len(update):
             return None
-        return characters, styles, touched, written, (y, x) if moved else None
+        return _Wanted(characters, styles, written, (y, x) if moved else None)
 
     def _style_of(self, text: str) -> int:
         if text not in self._styles:
@@ -153,11 +157,11 @@ class CellUpdates:
         return _move(before, place, self._shown.shape[1])
 
 
-def _cells(text: str) -> NDArray[np.uint32] | None:
+@lru_cache(8192)
+def _cells(text: str) -> NDArray[np.unsignedinteger[Any]] | None:
     """Code points cell by cell; None where a character joins with the one before it."""
-    codes = np.frombuffer(text.encode("utf-32-le", "replace"), np.uint32)
-    if text.isascii() or _all_single(text):
-        return codes
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
     cells: list[int] = []
     for character in text:
         width = get_character_cell_size(character)
@@ -165,12 +169,6 @@ def _cells(text: str) -> NDArray[np.uint32] | None:
             return None
         cells.extend((ord(character), CONTINUATION)[:width])
     return np.array(cells, np.uint32)
-
-
-@lru_cache(4096)
-def _all_single(text: str) -> bool:
-    """Whether every character is one cell wide."""
-    return all(get_character_cell_size(character) == 1 for character in text)
 
 
 def _joined(cells: NDArray[np.intp], styles: NDArray[np.uint32], width: int) -> NDArray[np.intp]:

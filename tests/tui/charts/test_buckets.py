@@ -68,7 +68,7 @@ def test_before_the_first_and_after_the_last_point_nothing_is_drawn() -> None:
 def test_a_growing_run_stays_in_its_range_until_it_is_full(first: int, span: int) -> None:
     start, end = stable_range(first, first + span)
     assert start <= first and first + span < end
-    assert span >= 0.8 * (end - start) - 1, "most of the width is used"
+    assert span >= 0.66 * (end - start) - 1, "most of the width is used"
     fullest = int(np.ceil(end)) - 1
     assert stable_range(first, max(fullest, first + span)) == (start, end)
 

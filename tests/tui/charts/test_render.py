@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thermotui.tui.charts.frame import Frame, blank, changed_spans
+from thermotui.tui.charts.frame import Frame, blank, changed_spans, runs
 from thermotui.tui.charts.model import SCALES, ChartData, Mark, Scale, SeriesData, Shade, raw_series
 from thermotui.tui.charts.raster import GLYPHS, MODES, Mode
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
@@ -190,10 +190,12 @@ def test_any_size_and_any_data_make_a_picture(
 def test_only_what_differs_is_a_change() -> None:
     old, new = blank(3, 40), blank(3, 40)
     new.write(1, 5, "heat")
-    new.write(1, 11, "Q")
+    new.write(1, 11, "Q", "axis")
     new.write(2, 30, "W", "critical")
     assert changed_spans(old, new) == [(1, 5, 12), (2, 30, 31)]
     assert changed_spans(None, new) == [(y, 0, 40) for y in range(3)]
+    plain, axis = ROLE["plain"], ROLE["axis"]
+    assert runs(new)[1] == [("     heat  ", plain, 0), ("Q", axis, 0), (" " * 28, plain, 0)]
 
 
 def test_heatmap_levels_span_their_range_and_gaps_are_empty() -> None:

@@ -27,9 +27,9 @@ class Columns:
 
 
 def stable_range(first: float, last: float) -> tuple[float, float]:
-    """A range that holds [first, last] and stays while `last` grows by up to a quarter: appended rows change no column.
+    """A range that holds [first, last] and stays while `last` grows by up to a half: appended rows change no column.
 
-    Its length is 4, 5, 6 or 7 times a power of two, so that data fill at least four fifths of it.
+    Its length is 2 or 3 times a power of two, so that data fill at least two thirds of it.
     """
     span = max(last - first, 1.0) * (1 + 1e-9)
     return first, first + _rounded_up(span)
@@ -44,8 +44,8 @@ def rolling_range(last: float, span: float) -> tuple[float, float]:
 
 
 def _rounded_up(span: float) -> float:
-    quarter = 2.0 ** (math.floor(math.log2(span)) - 2)
-    return math.ceil(span / quarter) * quarter
+    half = 2.0 ** (math.floor(math.log2(span)) - 1)
+    return math.ceil(span / half) * half
 
 
 def to_columns(series: SeriesData, x_range: tuple[float, float], columns: int) -> Columns:

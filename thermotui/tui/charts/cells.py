@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
@@ -13,7 +10,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from thermotui.tui.charts.frame import Frame, changed_spans
+from thermotui.tui.charts.frame import Frame, changed_spans, runs
 from thermotui.tui.charts.palette import Palette, from_variables
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.charts.roles import ROLES
@@ -28,6 +25,8 @@ class CellWidget(Widget):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._frame: Frame | None = None
+        self._runs: list[list[tuple[str, int, int]]] | None = None
+        self._strips: dict[int, Strip] = {}
         self._palette: Palette | None = None
         self._styles: dict[tuple[int, int], Style] = {}
 
@@ -42,7 +41,9 @@ class CellWidget(Widget):
             return
         frame = self.draw_frame(width, height)
         spans = changed_spans(self._frame, frame)
-        self._frame = frame
+        self._frame, self._runs = frame, None
+        for y, _, _ in spans:
+            self._strips.pop(y, None)
         if spans:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in spans))
 
@@ -64,21 +65,40 @@ class CellWidget(Widget):
         super().notify_style_update()
         self._palette = None
         self._styles.clear()
+        self._strips.clear()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows of a part of the widget. Without borders and the like they are the frame's own, made once."""
+        if self._decorated():
+            return super().render_lines(crop)
+        first, last = crop.column_span
+        strips = [self.render_line(y) for y in crop.line_range]
+        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
         """One row of the frame as a strip with a segment for each run of one style."""
         frame = self._frame
-        if frame is None or y >= frame.height:
-            return Strip.blank(self.size.width, self.rich_style)
-        foreground, background = frame.foreground[y], frame.background[y]
-        breaks = np.flatnonzero((np.diff(foreground) != 0) | (np.diff(background) != 0)) + 1
-        bounds = [0, *breaks.tolist(), frame.width]
-        text = "".join(map(chr, frame.characters[y].tolist()))
-        segments = [
-            Segment(text[first:last], self._style(int(foreground[first]), int(background[first])))
-            for first, last in pairwise(bounds)
-        ]
-        return Strip(segments, frame.width)
+        if frame is None or y >= frame.height or frame.width != self.size.width:
+            return Strip.blank(self.size.width, self._style(0, 0))
+        strip = self._strips.get(y)
+        if strip is None:
+            if self._runs is None:
+                self._runs = runs(frame)
+            strip = Strip([Segment(text, self._style(fore, back)) for text, fore, back in self._runs[y]], frame.width)
+            self._strips[y] = strip
+        return strip
+
+    def _decorated(self) -> bool:
+        """Whether anything around or over the frame is left to Textual to draw."""
+        styles = self.styles
+        return bool(
+            self.gutter.totals != (0, 0)
+            or self.opacity < 1
+            or styles.text_opacity < 1
+            or styles.tint.a
+            or styles.has_rule("hatch")
+            or styles.has_rule("outline_top")
+        )
 
     def _style(self, foreground: int, background: int) -> Style:
         key = foreground, background
@@ -92,7 +112,10 @@ class CellWidget(Widget):
                 name = ROLES[background]
                 colour = self._palette.backgrounds.get(name) or self._palette.colours[name]
                 style += Style(bgcolor=colour)
-            self._styles[key] = style
+            segments = [Segment(" ", style)]
+            for line_filter in self.get_line_filters():
+                segments = line_filter.apply(segments, self.background_colors[1])
+            self._styles[key] = segments[0].style or style
         return self._styles[key]
 
 

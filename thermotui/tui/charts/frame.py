@@ -71,11 +71,8 @@ def blank(height: int, width: int) -> Frame:
     return Frame(np.full(shape, ord(" "), np.uint32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
-def changed_spans(old: Frame | None, new: Frame, join: int = 3) -> list[tuple[int, int, int]]:
-    """Runs of changed cells as (y, first x, x after the last); the whole frame where the size differs.
-
-    Runs at most `join` unchanged cells apart are one: moving the cursor costs more than sending these.
-    """
+def changed_spans(old: Frame | None, new: Frame) -> list[tuple[int, int, int]]:
+    """For each row that changed: (y, first changed x, x after the last); every row where the size differs."""
     if old is None or old.characters.shape != new.characters.shape:
         return [(y, 0, new.width) for y in range(new.height)]
     changed = (
@@ -83,11 +80,24 @@ def changed_spans(old: Frame | None, new: Frame, join: int = 3) -> list[tuple[in
         | (old.foreground != new.foreground)
         | (old.background != new.background)
     )  # fmt: skip
-    spans: list[tuple[int, int, int]] = []
-    for y in np.flatnonzero(changed.any(axis=1)).tolist():
-        cells = np.flatnonzero(changed[y])
-        breaks = np.flatnonzero(np.diff(cells) > join + 1)
-        firsts = cells[np.concatenate(([0], breaks + 1))]
-        lasts = cells[np.concatenate((breaks, [cells.size - 1]))]
-        spans.extend((y, first, last + 1) for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True))
-    return spans
+    rows = np.flatnonzero(changed.any(axis=1))
+    firsts = changed[rows].argmax(axis=1)
+    lasts = new.width - changed[rows, ::-1].argmax(axis=1)
+    return list(zip(rows.tolist(), firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def runs(frame: Frame) -> list[list[tuple[str, int, int]]]:
+    """For each row the runs of one style: text, foreground and background role."""
+    foreground, background = frame.foreground, frame.background
+    breaks = (foreground[:, 1:] != foreground[:, :-1]) | (background[:, 1:] != background[:, :-1])
+    rows, columns = np.nonzero(breaks)
+    bounds: list[list[int]] = [[0] for _ in range(frame.height)]
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        bounds[row].append(column + 1)
+    text = frame.characters.tobytes().decode("utf-32")
+    result = []
+    for y, (firsts, fore, back) in enumerate(zip(bounds, foreground.tolist(), background.tolist(), strict=True)):
+        line = text[y * frame.width : (y + 1) * frame.width]
+        ends = [*firsts[1:], frame.width]
+        result.append([(line[i:j], fore[i], back[i]) for i, j in zip(firsts, ends, strict=True)])
+    return result
