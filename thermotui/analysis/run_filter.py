@@ -86,7 +86,8 @@ def arrange(
     if grouping == "none":
         return tuple(("", run) for run in chosen)
     heading = operator.attrgetter(grouping)
-    return tuple((heading(run) or "unknown", run) for run in sorted(chosen, key=heading))
+    grouped = sorted(chosen, key=lambda run: (heading(run) == "", heading(run)))
+    return tuple((heading(run) or "unknown", run) for run in grouped)
 
 
 def _known(value: float) -> float:

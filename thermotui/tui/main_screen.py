@@ -195,7 +195,10 @@ class MainScreen(ChartScreen):
         self._show()
 
     def watch_words(self) -> None:
-        """Arrange the runs anew."""
+        """Show the runs that match, and select one of them."""
+        paths = [summary.path for _, summary in arrange(self.runs, self.words, self.order, self.grouping)]
+        if paths and self.selected not in paths:
+            self.selected = paths[0]
         self._show()
 
     def watch_marked(self) -> None:

@@ -10,13 +10,10 @@ from thermotui.analysis.panels import Line, Panel
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
-from thermotui.runlog.schema import STREAMS, Header
+from thermotui.runlog.schema import STREAMS
 from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
 
 Floats = NDArray[np.float64]
-
-NARROW = 50
-"""Cells of width below which a panel says only what its curves are."""
 
 
 def series_of(
@@ -45,9 +42,8 @@ def series_of(
     )
 
 
-def chart_of(panel: Panel, snapshot: RunSnapshot, width: int) -> ChartData:
-    """What the panel's chart draws of one run in so many cells; where it is narrow, the curves' names need the room."""
-    narrow = width < NARROW
+def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
+    """What the panel's chart draws of one run."""
     overview = snapshot.curves.get(panel.stream)
     series: tuple[SeriesData, ...] = ()
     if overview is not None:
@@ -57,28 +53,25 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, width: int) -> ChartData:
             if line.field in overview.mean and np.isfinite(overview.mean[line.field]).any()
         )
     return ChartData(
-        title=panel.short if narrow else panel.title,
-        unit="" if narrow else STREAMS[panel.stream].field(panel.lines[0].field).unit,
+        title=panel.title,
+        unit=STREAMS[panel.stream].field(panel.lines[0].field).unit,
         series=series,
         marks=marks_of(snapshot.alerts),
         shades=shades_of(snapshot.valid_intervals),
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
-        notes=_notes(panel, snapshot, narrow=narrow),
+        notes=notes_of(panel, snapshot),
     )
 
 
-def _notes(panel: Panel, snapshot: RunSnapshot, *, narrow: bool) -> tuple[str, ...]:
-    smoothed = ("smoothed",) if snapshot.smooths(panel.stream) else ()
-    return smoothed if narrow else notes_of(panel, snapshot.header) + smoothed
-
-
-def notes_of(panel: Panel, header: Header) -> tuple[str, ...]:
-    """What must stand beside the figures of a panel: their stride, and what kind of number they are."""
+def notes_of(panel: Panel, snapshot: RunSnapshot) -> tuple[str, ...]:
+    """What must stand beside the figures of a panel: their stride, what kind of number they are, smoothing."""
+    header = snapshot.header
+    notes = ("smoothed",) if snapshot.smooths(panel.stream) else ()
     if panel.stream != "thermo":
-        return ()
+        return notes
     kinds = {header.figures[line.field] for line in panel.lines if line.field in header.figures}
-    return (f"stride {header.stride}", *sorted(kinds - {"estimate", "none", "exact"}))
+    return (*notes, f"stride {header.stride}", *sorted(kinds - {"estimate", "none", "exact"}))
 
 
 def marks_of(alerts: tuple[Alert, ...], layer: int | None = None) -> tuple[Mark, ...]:

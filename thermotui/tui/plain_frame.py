@@ -106,7 +106,7 @@ def _balance_lines(balance: BalanceSheet, width: int) -> Iterator[str]:
 
 
 def _chart_lines(panel: Panel, snapshot: RunSnapshot, width: int, mode: Mode) -> list[str]:
-    data = chart_of(panel, snapshot, width)
+    data = chart_of(panel, snapshot)
     if not data.series:
         return []
     place = layout(width, CHART_HEIGHT)

@@ -106,7 +106,7 @@ class AlertsView(View):
     def watch_snapshots(self) -> None:
         """Show what is new."""
         chart = self.query_one(Chart)
-        chart.data = None if self.snapshot is None else chart_of(LOSS, self.snapshot, chart.size.width)
+        chart.data = None if self.snapshot is None else chart_of(LOSS, self.snapshot)
         self._fill()
 
     def watch_choice(self) -> None:

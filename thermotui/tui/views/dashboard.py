@@ -164,7 +164,7 @@ class Dashboard(View):
         for name in names:
             widget = self.query_one(f"#panel-{name}")
             if isinstance(widget, Chart):
-                widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot, widget.size.width)
+                widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot)
             elif isinstance(widget, (AlertTable, LayerPanel)):
                 widget.snapshot = snapshot
 

@@ -132,7 +132,8 @@ class LogBrowser(View):
         stream = STREAMS[self.stream]
         self.query_one(Line).parts = (
             f"{stream.name}: {stream.description}",
-            "pgup, pgdn: rows  ←→: columns",
+            "< >: rows",
+            "←→: columns",
         )
         if snapshot.rows is None or snapshot.rows.dtype.names != tuple(field.name for field in stream.fields):
             return

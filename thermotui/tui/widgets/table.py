@@ -82,7 +82,7 @@ class Table(ScrollView, can_focus=True):
     cursor: reactive[str] = reactive("", repaint=False)
 
     class Moved(Message):
-        """The cursor went to another row."""
+        """The user moved the cursor to another row."""
 
         def __init__(self, table: Table, key: str) -> None:
             super().__init__()
@@ -153,7 +153,12 @@ class Table(ScrollView, can_focus=True):
         index = self.cursor_index
         if index >= 0:
             self._reveal(index)
-        self.post_message(self.Moved(self, new))
+
+    def _move_to(self, key: str) -> None:
+        """Move the cursor as the user asked. Only this is told: a cursor that is set must not answer back."""
+        if key != self.cursor:
+            self.cursor = key
+            self.post_message(self.Moved(self, key))
 
     def _refresh_row(self, index: int) -> None:
         y = index + self._header - self.scroll_offset.y
@@ -178,7 +183,7 @@ class Table(ScrollView, can_focus=True):
         choices = [row.key for row in self.rows if not row.heading]
         if choices:
             index = choices.index(self.cursor) if self.cursor in choices else 0
-            self.cursor = choices[min(max(index + by, 0), len(choices) - 1)]
+            self._move_to(choices[min(max(index + by, 0), len(choices) - 1)])
 
     def action_page(self, by: int) -> None:
         """Move the cursor by a page."""
@@ -188,7 +193,7 @@ class Table(ScrollView, can_focus=True):
         """Move the cursor to the first (0) or last (−1) row."""
         choices = [row.key for row in self.rows if not row.heading]
         if choices:
-            self.cursor = choices[index]
+            self._move_to(choices[index])
 
     def action_choose(self) -> None:
         """Say that the row under the cursor was chosen."""
@@ -203,7 +208,7 @@ class Table(ScrollView, can_focus=True):
         if self.rows[index].key == self.cursor:
             self.action_choose()
         else:
-            self.cursor = self.rows[index].key
+            self._move_to(self.rows[index].key)
 
     def _widths(self) -> list[int]:
         fixed = sum(column.width for column in self._columns) + len(self._columns) - 1
