@@ -19,15 +19,15 @@ def alerts_of(tau):
     data = (np.where(random.random(2000) < 0.5, -2.0, 2.0) + 0.45 * random.normal(size=2000)).astype(np.float32)[
         :, None
     ]
-    options = EBMOptions(widths="32", tau=tau, chains=512, learning_chains=256, step_size=0.05)
+    options = EBMOptions(widths="32", tau=tau, chains=256, learning_chains=128, step_size=0.05)
     setup = Setup(1, "seed", "bootstrap", 64, 0, torch.device("cpu"))
     family = EBM(data, options, setup)
-    optimizer = torch.optim.Adam(family.module.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(family.module.parameters(), lr=0.02)
     generator = torch.Generator().manual_seed(1)
     ledger, monitor = Ledger(1), RunMonitor([layer.name for layer in family.layers])
     rows = [ledger.begin(0, family.begin())]
-    for step in range(1, 161):
-        family.gradient(torch.randint(2000, (1, 200), generator=generator), measure_noise=False)
+    for step in range(1, 81):
+        family.gradient(torch.randint(2000, (1, 100), generator=generator), measure_noise=False)
         optimizer.step()
         rows.append(ledger.advance(step, *family.transition()))
     dtype = row_dtype(THERMO, Header("", 0.0, "ebm", family.layers))
