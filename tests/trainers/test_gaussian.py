@@ -141,6 +141,78 @@ def test_noise_is_the_within_batch_variance_and_full_gradient_the_mean() -> None
     assert family.gradient(indices[:, :1], measure_noise=True).noise is None
 
 
+def test_with_a_scale_gradient_noise_and_full_gradient_are_those_of_phi() -> None:
+    family, _ = make(3, dimension=2, sigma=0.5, learn_scale=True, dataset_size=50)
+    indices = torch.randint(50, (3, 6))
+    batch = family.gradient(indices, measure_noise=True)
+    given = {name: p.grad.clone() for name, p in family.module.named_parameters()}
+    full = family.full_gradient()
+
+    def per_sample(samples: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        rows = []
+        for x in samples:
+            mean = torch.full((2,), 2.0, dtype=torch.float64, requires_grad=True)
+            log_scale = torch.tensor(math.log(0.5), dtype=torch.float64, requires_grad=True)
+            phi = -torch.distributions.Normal(mean, log_scale.exp()).log_prob(x).sum()
+            rows.append(torch.autograd.grad(phi, [mean, log_scale]))
+        return rows
+
+    for k in range(3):
+        rows = per_sample(family.data[0][indices[k]])
+        means, scales = torch.stack([m for m, _ in rows]), torch.stack([s for _, s in rows])
+        torch.testing.assert_close(given["mean"][k], means.mean(0))
+        torch.testing.assert_close(given["log_scale"][k, 0], scales.mean())
+        assert batch.noise is not None
+        torch.testing.assert_close(batch.noise[k], torch.stack([means.var(0).sum(), scales.var()]))
+    whole = per_sample(family.data[0])
+    torch.testing.assert_close(full["mean"][0], torch.stack([m for m, _ in whole]).mean(0))
+    torch.testing.assert_close(full["log_scale"][0, 0], torch.stack([s for _, s in whole]).mean())
+
+
+def test_with_a_scale_the_entropy_changes_and_the_first_law_still_holds() -> None:
+    family, setup = make(4, dimension=3, sigma=2.0, learn_scale=True, data_sigma=0.5)
+    ledger = Ledger(4)
+    first = ledger.begin(0, family.begin())
+    schedule = BatchSchedule(
+        ensemble=4, dataset_size=2000, batch_size=5, replacement=True, generator=setup.generator("batches")
+    )
+    optimizer = torch.optim.SGD(family.module.parameters(), lr=0.01)
+    work = 0.0
+    for step in range(1, 200):
+        old = [torch.distributions.Normal(m, s.exp()) for m, s in _members(family)]
+        family.gradient(schedule.next(), measure_noise=False)
+        optimizer.step()
+        new = [torch.distributions.Normal(m, s.exp()) for m, s in _members(family)]
+        pairs = zip(old, new, strict=True)
+        work += sum(torch.distributions.kl_divergence(p, q).sum().item() for p, q in pairs) / 4
+        row = ledger.advance(step, *family.transition())
+        assert row["work"] == pytest.approx(work, abs=1e-9)
+        assert abs(row["first_law_residual"]) < 1e-10
+    entropy = np.mean([q.entropy().sum().item() for q in new])
+    assert row["entropy_conditional"] == pytest.approx(entropy, abs=1e-12)
+    assert row["entropy_conditional"] - first["entropy_conditional"] < -1
+
+
+def _members(family: Gaussian) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    means, scales = family.module.mean.detach().clone(), family.module.log_scale.detach().clone()
+    return list(zip(means, scales, strict=True))
+
+
+def test_mixture_of_different_scales_agrees_with_the_integral() -> None:
+    family, _ = make(3, dimension=1, probe_size=4000, learn_scale=True)
+    means, scales = np.array([-1.0, 0.2, 1.0]), np.array([0.4, 1.0, 0.7])
+    family.module.mean.data = torch.from_numpy(means)[:, None]
+    family.module.log_scale.data = torch.from_numpy(np.log(scales))[:, None]
+    row = Ledger(3).begin(0, family.begin())
+
+    def surprise(x: float) -> float:
+        density = float(stats.norm.pdf(x, means, scales).mean())
+        return -density * math.log(density)
+
+    exact, _ = integrate.quad(surprise, -9, 9, epsabs=1e-10)
+    assert row["entropy_marginal"] == pytest.approx(exact, abs=4 * row["entropy_marginal_se"])
+
+
 def test_a_single_run_reads_against_its_own_past() -> None:
     family, setup = make(1, dimension=1, probe_size=2000)
     ledger = Ledger(1)

@@ -26,7 +26,8 @@ class GaussianOptions:
     """Options of the Gaussian-mean family."""
 
     dimension: int = option(8, "Dimension d of x.")
-    sigma: float = option(1.0, "Standard deviation σ of the model.")
+    sigma: float = option(1.0, "Standard deviation σ of the model; where it starts with --learn-scale.")
+    learn_scale: bool = option(False, "Learn ln σ as well as the mean, so that the entropy changes.")
     data_sigma: float = option(1.0, "Standard deviation √C of the data in each dimension.")
     start: float = option(2.0, "Where θ starts, in each dimension; the mean of the data is 0.")
     dataset_size: int = option(2000, "Samples in the data set B.")
