@@ -67,7 +67,8 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replie
             try:
                 tick = workspace.tick(query)
             except InputError as error:
-                write_frame(replies, error)
+                # A subclass may not survive being pickled; its sentence does.
+                write_frame(replies, InputError(str(error)))
                 return
             arm(0)
             write_frame(replies, tick)

@@ -45,6 +45,11 @@ class ReadingProcess:
         write_frame(_pipe(child.stdin), [f"{path}\0{reason}" for path, reason in self._avoided.items()])
         return child
 
+    @property
+    def pid(self) -> int:
+        """The number of the child process."""
+        return self._child.pid
+
     def ask(self, query: Query) -> Tick | None:
         """The answer to `query`; None where the child died, which the next answer shows as a card on the guilty file.
 
@@ -164,7 +169,7 @@ class Poller(threading.Thread):
     def run(self) -> None:
         """Poll until `stop`."""
         shown: tuple[object, ...] | None = None
-        while True:
+        while not self._ended.is_set():
             self._changed.clear()
             try:
                 tick = self._process.ask(self._query)

@@ -1,0 +1,135 @@
+"""Runs held open together: what appears, vanishes, breaks, is replaced; what an answer holds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tui import scripted
+from thermotui.analysis.snapshot import Query, RowsQuery
+from thermotui.analysis.workspace import Workspace
+from thermotui.detect.intervals import Interval
+from thermotui.runlog.reader import RunLogReader
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return scripted.scripted_log(tmp_path / "run.h5")
+
+
+def ask(path: Path, **query: object) -> Query:
+    return Query((str(path),), **query)  # type: ignore[arg-type]
+
+
+def test_curves_keep_every_extreme_and_zoom_to_the_rows(log: Path) -> None:
+    with Workspace([log]) as workspace:
+        whole = workspace.tick(ask(log, fields=(("steps", ("loss",)),), columns=64)).snapshots[0].curves["steps"]
+        with RunLogReader(log) as reader:
+            loss = reader.read("steps", ["loss"])["loss"]
+        assert len(whole.step_first) <= 64
+        assert whole.minimum["loss"].min() == loss.min()
+        assert whole.maximum["loss"].max() == loss.max()
+        near = workspace.tick(ask(log, fields=(("steps", ("loss",)),), columns=64, steps=(100, 120)))
+        curve = near.snapshots[0].curves["steps"]
+        assert curve.width == 1
+        # One row on either side, so that the line runs to the edges.
+        assert curve.step_first.tolist() == list(range(99, 122))
+        assert np.array_equal(curve.mean["loss"], loss[99:122])
+
+
+def test_the_row_under_the_cursor_autocorrelation_and_browsed_rows(log: Path) -> None:
+    with Workspace([log]) as workspace:
+        query = ask(
+            log, fields=(("thermo", ("work",)),), at=1234, autocorrelation=True, rows=RowsQuery("steps", 1998, 9)
+        )
+        snapshot = workspace.tick(query).snapshots[0]
+        assert snapshot.rows_at["thermo"]["step"].tolist() == [1230]
+        assert snapshot.autocorrelation is not None
+        assert (snapshot.autocorrelation.step, snapshot.autocorrelation.values.shape) == (999, (4, 8))
+        assert snapshot.rows is not None and snapshot.rows["step"].tolist() == [1998, 1999]
+        before = workspace.tick(replace(query, at=100)).snapshots[0]
+        assert before.autocorrelation is None
+
+
+def test_alerts_intervals_and_the_balance_of_each(log: Path) -> None:
+    with Workspace([log]) as workspace:
+        snapshot = workspace.tick(ask(log, balance=True)).snapshots[0]
+        assert [(alert.kind, alert.start, alert.end) for alert in snapshot.alerts] == [
+            ("loss_spike", 700, 760), ("temperature_jump", 1200, None),
+        ]  # fmt: skip
+        run = [interval for interval in snapshot.valid_intervals if interval.layer == -1]
+        assert run == [Interval(-1, 0, 700), Interval(-1, 760, 1200)]
+        assert snapshot.balance is not None and snapshot.balance.adds_up
+        (_, first), (interval, second) = snapshot.interval_balances
+        assert interval == Interval(-1, 760, 1200)
+        work = {figure.name: figure.value for figure in second.figures}["work"]
+        expected = 3 * (np.exp(-760 / 500) - np.exp(-1190 / 500))
+        assert work == pytest.approx(expected, rel=0.03)
+        assert first.stride == 10
+
+
+def test_summary(log: Path) -> None:
+    with Workspace([log]) as workspace:
+        (summary,) = workspace.tick(Query(), now=scripted.CREATED + 100).summaries
+    assert (summary.state, summary.step, summary.steps, summary.progress) == ("finished", 1999, 2000, 0.9995)
+    assert summary.rate == pytest.approx(100.0)
+    assert summary.age == pytest.approx(100 - 19.99)
+    assert (summary.worst, summary.alerts, summary.open_alerts) == ("critical", 2, 1)
+    assert summary.loss.size == 32 and summary.loss[0] > summary.loss[-1]
+
+
+def test_a_run_without_recorded_alerts_is_searched_here(tmp_path: Path) -> None:
+    path = scripted.scripted_log(tmp_path / "run.h5", alerts=False, detectors={})
+    with scripted.RunLogWriter.resume(path, 1999) as writer:
+        for step in range(2000, 2060):
+            writer.append("steps", step=step, time=scripted.CREATED + step * 0.01, loss=float("nan"))
+    with Workspace([path]) as workspace:
+        snapshot = workspace.tick(ask(path)).snapshots[0]
+    assert not snapshot.alerts_recorded
+    assert "non_finite" in {alert.kind for alert in snapshot.alerts}
+
+
+def test_broken_replaced_and_vanished_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thermotui.analysis.workspace.SEARCH_INTERVAL", 0.0)
+    broken, log = tmp_path / "broken.h5", scripted.scripted_log(tmp_path / "run.h5", rows=100, alerts=False)
+    broken.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 500)
+    with Workspace([tmp_path]) as workspace:
+        states = {summary.name: summary for summary in workspace.tick(ask(log)).summaries}
+        assert states["broken"].state == "unreadable" and str(broken) in states["broken"].problem
+        assert states["run"].step == 99
+        # A good file in the place of the broken one, and a longer run in the place of the other.
+        shutil.copy(log, broken)
+        other = scripted.scripted_log(tmp_path / "other.h5", rows=300, alerts=False)
+        other.replace(log)
+        states = {summary.name: summary for summary in workspace.tick(ask(log)).summaries}
+        assert states["broken"].state == "finished"
+        assert states["run"].step == 299
+        log.unlink()
+        states = {summary.name: summary for summary in workspace.tick(ask(log)).summaries}
+        assert states["run"].state == "deleted"
+
+
+def test_only_what_changed_is_answered(tmp_path: Path) -> None:
+    path = tmp_path / "live.h5"
+    writer = scripted.live_log(path)
+    with Workspace([path]) as workspace:
+        query = ask(path, fields=(("steps", ("loss",)),))
+        assert len(workspace.tick(query).snapshots) == 1
+        scripted.write_rows(writer, 500, 510)
+        writer.flush()
+        assert workspace.tick(query).snapshots[0].lengths["steps"] == 510
+        assert workspace.tick(ask(path, fields=(("steps", ("accuracy",)),))).snapshots != ()
+    writer.close()
+
+
+def test_an_avoided_file_is_never_opened(log: Path) -> None:
+    touched: list[str] = []
+    with Workspace([log], touched.append) as workspace:
+        workspace.avoid(str(log), "reading it took too long")
+        (summary,) = workspace.tick(ask(log)).summaries
+    assert summary.problem == "reading it took too long"
+    assert touched == []

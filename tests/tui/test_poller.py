@@ -1,0 +1,144 @@
+"""Nothing that reading does to its process reaches the screen: hangs, crashes, files that are no logs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tui import scripted
+from thermotui.analysis.snapshot import Query, Tick
+from thermotui.errors import InputError
+from thermotui.tui.mailbox import Mailbox
+from thermotui.tui.poller import Poller, ReadingProcess
+
+
+def test_answers_with_curves_that_the_log_holds(finished: Path) -> None:
+    with ReadingProcess([finished]) as process:
+        query = Query((str(finished),), (("thermo", ("heat",)),))
+        tick = process.ask(query)
+        assert tick is not None and tick.query == query
+        (snapshot,) = tick.snapshots
+        assert snapshot.lengths["thermo"] == 200
+        assert snapshot.curves["thermo"].mean["heat"][-1] == pytest.approx(-5 * (1 - np.exp(-1990 / 500)))
+        again = process.ask(query)
+        assert again is not None and again.snapshots == ()
+
+
+def test_a_hang_is_ended_and_becomes_a_card_on_its_file(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As HDF5 does on some corrupt files: it never comes back, and holds the interpreter's lock meanwhile.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ctypes\n"
+        "import thermotui.analysis.workspace as workspace\n"
+        "read = workspace.RunLogReader\n"
+        "hang = ctypes.PyDLL(None).sleep\n"
+        "workspace.RunLogReader = lambda path: hang(1000) if path.name == 'hang.h5' else read(path)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    corrupt = tmp_path / "hang.h5"
+    corrupt.write_bytes(b"\x89HDF\r\n\x1a\n")
+    with ReadingProcess([finished, corrupt], patience=2.0) as process:
+        started = time.monotonic()
+        assert process.ask(Query()) is None
+        assert time.monotonic() - started < 20
+        tick = process.ask(Query((str(finished),)))
+        assert tick is not None
+        states = {summary.name: summary for summary in tick.summaries}
+        assert states["batch-10"].state == "finished"
+        assert states["hang"].state == "unreadable"
+        assert "took too long" in states["hang"].problem
+        assert len(tick.snapshots) == 1
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_crash_is_survived(finished: Path, sent: signal.Signals) -> None:
+    with ReadingProcess([finished]) as process:
+        assert process.ask(Query()) is not None
+        os.kill(process.pid, sent)
+        answers = [process.ask(Query()), process.ask(Query())]
+        assert answers[-1] is not None
+        assert answers[-1].summaries[0].state == "finished"
+
+
+def test_the_process_ends_with_its_parent(finished: Path) -> None:
+    process = ReadingProcess([finished])
+    assert process.ask(Query()) is not None
+    process.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_a_path_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    with ReadingProcess([tmp_path / "nowhere.h5"]) as process, pytest.raises(InputError, match="no such file"):
+        process.ask(Query())
+
+
+class _Scripted:
+    """Answers with ticks numbered by the step of their only run."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.queries: list[Query] = []
+
+    def ask(self, query: Query) -> Tick | None:
+        self.queries.append(query)
+        self.asked.release()
+        return Tick(query, (), ())
+
+
+def test_a_new_query_is_asked_at_once_and_nothing_new_is_not_delivered() -> None:
+    delivered: list[Tick] = []
+    reading = _Scripted()
+    poller = Poller(reading, 60.0, delivered.append, lambda reason: None)
+    poller.start()
+    assert reading.asked.acquire(timeout=5)
+    poller.query = Query(columns=7)
+    assert reading.asked.acquire(timeout=5)
+    poller.query = Query(columns=7)
+    assert not reading.asked.acquire(timeout=0.2)
+    poller.stop()
+    poller.join(5)
+    assert not poller.is_alive()
+    assert [query.columns for query in reading.queries] == [512, 7]
+    # The second answer has the same runs and no snapshot: the screen is not woken for it.
+    assert len(delivered) == 1
+
+
+def test_what_is_not_yet_taken_is_merged(finished: Path, workspace: Path) -> None:
+    paths = (str(finished), str(workspace / "alpha.h5"))
+    with ReadingProcess([finished, workspace]) as process:
+        first, second = (process.ask(Query((path,))) for path in paths)
+    assert first and second
+    mailbox = Mailbox()
+    assert mailbox.put(first)
+    assert not mailbox.put(second)
+    merged = mailbox.take()
+    assert merged is not None
+    assert [snapshot.path for snapshot in merged.snapshots] == list(paths)
+    assert merged.query == second.query
+    assert mailbox.take() is None
+
+
+def test_a_live_run_is_followed_through_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "live.h5"
+    writer = scripted.live_log(path)
+    with ReadingProcess([path]) as process:
+        query = Query((str(path),), (("steps", ("loss",)),))
+        first = process.ask(query)
+        scripted.write_rows(writer, 500, 600)
+        writer.flush()
+        deadline = time.monotonic() + 10
+        newest = None
+        while newest is None and time.monotonic() < deadline:
+            tick = process.ask(query)
+            newest = tick.snapshots[0] if tick and tick.snapshots and tick.snapshots[0].summary.step == 599 else None
+        writer.close()
+    assert first is not None and first.snapshots[0].summary.step == 499
+    assert newest is not None and newest.curves["steps"].step_last[-1] == 599
