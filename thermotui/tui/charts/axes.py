@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from thermotui.tui.charts.frame import Frame
@@ -25,20 +27,25 @@ def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, 
     column = gutter - 1
     frame.characters[top : top + rows, column] = ord("|" if ascii_only else "│")
     frame.foreground[top : top + rows, column] = ROLE["axis"]
+    for y, label in _y_labels(axis, rows, column, ascii_only=ascii_only):
+        frame.write(top + y, column - len(label), label, "muted")
+        frame.write(top + y, column, "+" if ascii_only else "┤", "axis")
+
+
+@lru_cache(512)
+def _y_labels(axis: Axis, rows: int, room: int, *, ascii_only: bool) -> tuple[tuple[int, str], ...]:
+    """Rows of the plot that have a label, and the labels."""
     ticks = axis.ticks(max(2, rows // 3))
     steps = np.diff(ticks)
     step = float(steps.min()) if steps.size else abs(ticks[0]) if ticks else 1.0
-    taken = -1
+    labels: dict[int, str] = {}
     for tick, height in zip(ticks, axis.transform(ticks).tolist(), strict=True):
-        y = top + min(int((1.0 - height) * rows), rows - 1)
-        if y == taken or not 0.0 <= height <= 1.0 + 1e-9:
-            continue
         label = format_tick(tick, step if axis.scale == "linear" else abs(tick))
         label = to_ascii(label) if ascii_only else label
-        if len(label) <= column:
-            frame.write(y, column - len(label), label, "muted")
-            frame.write(y, column, "+" if ascii_only else "┤", "axis")
-            taken = y
+        y = min(int((1.0 - height) * rows), rows - 1)
+        if y not in labels and 0.0 <= height <= 1.0 + 1e-9 and len(label) <= room:
+            labels[y] = label
+    return tuple(labels.items())
 
 
 def write_x_axis(
@@ -59,22 +66,35 @@ def write_x_axis(
         first, last = max(0, cell(max(shade.start, start))), min(cells, cell(min(shade.end, end)) + 1)
         if shade.start < end and shade.end > start and last > first:
             frame.write(y, gutter + first, double * (last - first), "valid")
-    ticks = linear_ticks(start, end, max(1, cells // 11))
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else max(end - start, 1.0)
-    free = 0
-    for tick in ticks:
-        if not 0 <= cell(tick) < cells:
-            continue
-        x = gutter + cell(tick)
-        frame.write(y, x, tick_mark, "axis")
-        label = format_tick(tick, step)
-        left = min(max(x - len(label) // 2, free), frame.width - len(label))
-        if labels and left >= free:
-            free = frame.write(y + 1, left, label, "muted") + 1
+    for x, left, label in _x_labels(x_range, cells):
+        frame.write(y, gutter + x, tick_mark, "axis")
+        if labels and label:
+            frame.write(y + 1, gutter + left, to_ascii(label) if ascii_only else label, "muted")
     for mark in sorted(data.marks, key=lambda mark: SEVERITY_ORDER[mark.severity]):
         if start <= mark.x < end:
             # The most severe of the marks that share a cell is the one seen.
             frame.write(y, gutter + min(cell(mark.x), cells - 1), alert, mark.severity)
+
+
+@lru_cache(64)
+def _x_labels(x_range: tuple[float, float], cells: int) -> tuple[tuple[int, int, str], ...]:
+    """Cells of the ticks, first cells of their labels, and the labels; no label where it would touch its neighbour."""
+    start, end = x_range
+    ticks = linear_ticks(start, end, max(1, cells // 11))
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else max(end - start, 1.0)
+    free, labels = 0, []
+    for tick in ticks:
+        x = int((tick - start) / (end - start) * cells)
+        if not 0 <= x < cells:
+            continue
+        label = format_tick(tick, step)
+        left = min(max(x - len(label) // 2, free), cells - len(label))
+        if left < free:
+            labels.append((x, x, ""))
+        else:
+            labels.append((x, left, label))
+            free = left + len(label) + 1
+    return tuple(labels)
 
 
 def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from thermotui.tui.charts.axes import gutter_width, write_header, write_x_axis, write_y_axis
 from thermotui.tui.charts.buckets import Columns, to_columns
 from thermotui.tui.charts.frame import Frame, Roles, blank
-from thermotui.tui.charts.model import ChartData
+from thermotui.tui.charts.model import ChartData, Floats
 from thermotui.tui.charts.raster import GLYPHS, Dots, Mode, fill_between, line, pack
 from thermotui.tui.charts.roles import ROLE, band_role
 from thermotui.tui.charts.scales import Axis
@@ -86,9 +86,10 @@ def draw(
     roles = np.zeros_like(bits)
     for series, each in zip(data.series, columns, strict=True):
         rows = place.rows * glyphs.down
-        _paint(bits, roles, _band(each, axis, rows), mode, band_role(series.colour_role))
-        _paint(bits, roles, _curve(each, axis, rows), mode, series.colour_role, over_full=True)
-        _paint(bits, roles, _spikes(each, axis, rows, 1.5 * glyphs.down / rows), mode, series.colour_role)
+        heights = _heights(each, axis)
+        _paint(bits, roles, _band(heights, rows), mode, band_role(series.colour_role))
+        _paint(bits, roles, line(heights[2], rows), mode, series.colour_role, over_full=True)
+        _paint(bits, roles, _spikes(heights, rows, 1.5 * glyphs.down / rows), mode, series.colour_role)
     plot = slice(place.top, place.top + place.rows), slice(place.gutter, place.gutter + place.cells)
     frame.characters[plot] = glyphs.characters[bits]
     frame.foreground[plot] = roles
@@ -107,38 +108,41 @@ def draw(
     return frame
 
 
-def _band(each: Columns, axis: Axis, rows: int) -> Dots:
-    """Every dot from minimum to maximum, and every second one of the error band, [rows, columns]."""
-    extremes = fill_between(axis.transform(each.high), axis.transform(each.low), rows)
+def _heights(each: Columns, axis: Axis) -> Floats:
+    """Low, high and mean, and the edges of the error band if there is one, on the axis: [3 or 5, columns].
+
+    Far-away heights are cut to just outside of the picture, so that rows fit into integers.
+    """
     if each.lower is None or each.upper is None:
+        values = np.stack((each.low, each.high, each.mean))
+    else:
+        lower = np.maximum(each.lower, axis.low) if axis.scale == "log" else each.lower
+        values = np.stack((each.low, each.high, each.mean, lower, each.upper))
+    return np.asarray(np.clip(axis.transform(values), -1.0, 2.0))
+
+
+def _band(heights: Floats, rows: int) -> Dots:
+    """Every dot from minimum to maximum, and every second one of the error band, [rows, columns]."""
+    extremes = fill_between(heights[1], heights[0], rows)
+    if len(heights) == 3:
         return extremes
-    lower = np.maximum(each.lower, axis.low) if axis.scale == "log" else each.lower
-    return extremes | (fill_between(axis.transform(each.upper), axis.transform(lower), rows) & _dither(extremes.shape))
+    return extremes | (fill_between(heights[4], heights[3], rows) & _dither(extremes.shape))
 
 
-def _curve(each: Columns, axis: Axis, rows: int) -> Dots:
-    """The curve of the means, [rows, columns]."""
-    return line(_clip(axis.transform(each.mean)), rows)
-
-
-def _spikes(each: Columns, axis: Axis, rows: int, margin: float) -> Dots:
+def _spikes(heights: Floats, rows: int, margin: float) -> Dots:
     """Where a column's extreme leaves those of both neighbours by more than `margin` of the axis, [rows, columns].
 
     Drawn as bright as the curve: one bad step among millions is what one looks for.
     """
-    low, high = _clip(axis.transform(each.low)), _clip(axis.transform(each.high))
-    around_high = np.fmax(np.append(high[1:], np.nan), np.append(np.nan, high[:-1]))
-    around_low = np.fmin(np.append(low[1:], np.nan), np.append(np.nan, low[:-1]))
+    low, high = heights[:2]
+    around = np.full((2, 2, low.size), np.nan)
+    around[:, 0, 1:], around[:, 1, :-1] = heights[:2, :-1], heights[:2, 1:]
+    around_low, around_high = np.fmin(*around[0]), np.fmax(*around[1])
     up, down = high - around_high > margin, around_low - low > margin
     if not (up.any() or down.any()):
         return np.zeros((rows, low.size), np.bool_)
     rising = fill_between(np.where(up, high, np.nan), around_high, rows)
     return rising | fill_between(around_low, np.where(down, low, np.nan), rows)
-
-
-def _clip(heights: np.typing.NDArray[np.float64]) -> np.typing.NDArray[np.float64]:
-    """Keep far-away heights from overflowing the integer rows; just outside is enough to leave the picture."""
-    return np.asarray(np.clip(heights, -1.0, 2.0))
 
 
 @lru_cache(64)
@@ -150,6 +154,8 @@ def _dither(shape: tuple[int, int]) -> Dots:
 
 def _paint(bits: Roles, roles: Roles, dots: Dots, mode: Mode, role: str, *, over_full: bool = False) -> None:
     """Add dots to the plot. With over_full they replace those of a full cell, so a curve shows within its band."""
+    if not dots.any():
+        return
     added = pack(dots, mode)
     kept = np.where(bits == GLYPHS[mode].full, 0, bits) if over_full else bits
     touched = added > 0
