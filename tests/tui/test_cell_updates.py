@@ -81,6 +81,12 @@ def test_one_digit_costs_a_move_and_a_character() -> None:
     assert cells.reduce("\x1b[2;3H\x1b[38;2;1;2;3mloss 0.1235\x1b[0m") == "\b5"
 
 
+def test_cells_never_written_are_never_sent() -> None:
+    cells = CellUpdates()
+    cells.forget(WIDTH, HEIGHT)
+    assert cells.reduce("\x1b[1;1Ha\x1b[1;3Hb") == "\x1b[0m\x1b[1;1Ha\x1b[Cb"
+
+
 def test_a_style_is_set_once_for_all_cells_that_have_it() -> None:
     cells = CellUpdates()
     cells.forget(WIDTH, HEIGHT)

@@ -21,7 +21,9 @@ UNKNOWN = 0xFFFFFFFF
 CONTINUATION = 0
 """Stands for the right half of a wide character."""
 
-_TOKEN = re.compile(r"\x1b\[([\d;]*)([Hm])|(\n)|([^\x00-\x1f\x7f]+)")
+_TEXT = r"[^\x00-\x1f\x7f]+"
+_TOKEN = re.compile(rf"\x1b\[([\d;]+)m({_TEXT})\x1b\[0m|\x1b\[([\d;]*)([Hm])|({_TEXT})|(\n)")
+"""Text in a style, as Textual writes it; a move or a style; text; the end of a row, which a move follows."""
 _COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
 _JOIN = 3
 """Unchanged cells of the same style that are sent again sooner than moved over."""
@@ -88,29 +90,30 @@ class CellUpdates:
         height, width = characters.shape
         x = y = written = length = style = 0
         moved = False
-        for parameters, final, line, text in _TOKEN.findall(update):
-            if text:
-                length += len(text)
-                moved = False
-                codes = _cells(text)
+        for styled, styled_text, parameters, final, text, _ in _TOKEN.findall(update):
+            if styled_text or text:
+                codes = _cells(styled_text or text)
                 if codes is None:
                     return None
+                length += len(styled_text) + len(styled) + 7 if styled_text else len(text)
                 if 0 <= y < height and x < width:
-                    codes = codes[: width - x]
-                    stop = x + codes.size
-                    characters[y, x:stop] = codes
-                    styles[y, x:stop] = style
-                    written += codes.size
+                    stop = min(x + codes.size, width)
+                    characters[y, x:stop] = codes[: stop - x]
+                    styles[y, x:stop] = self._style_of(styled) if styled_text else style
+                    written += stop - x
                     x = stop
-            elif line:
-                length += 1
-            elif final == "m":
-                length += len(parameters) + 3
-                style = self._style_of("" if parameters == "0" else parameters)
-            else:
+                if styled_text:
+                    style = 0
+                moved = False
+            elif final == "H":
                 length += len(parameters) + 3
                 row, _, column = parameters.partition(";")
                 x, y, moved = int(column or 1) - 1, int(row or 1) - 1, True
+            elif final:
+                length += len(parameters) + 3
+                style = self._style_of("" if parameters == "0" else parameters)
+            else:
+                length += 1
         if length != len(update):
             return None
         return _Wanted(characters, styles, written, (y, x) if moved else None)
@@ -125,7 +128,7 @@ class CellUpdates:
         """Send the changed cells, style by style: setting colours costs more than moving."""
         width = changed.shape[1]
         flat_styles, flat = self._shown_styles.ravel(), self._shown.ravel()
-        cells = _joined(np.flatnonzero(changed), flat_styles, width)
+        cells = _joined(np.flatnonzero(changed), flat, flat_styles, width)
         style_of_cell = flat_styles[cells]
         current = self._styles.get(self._style or "", 0)
         # The style that is set already comes first.
@@ -134,18 +137,22 @@ class CellUpdates:
         breaks = np.flatnonzero(
             (np.diff(cells) != 1) | (np.diff(style_of_cell.astype(np.int64)) != 0) | (cells[1:] % width == 0)
         )
-        firsts = np.concatenate(([0], breaks + 1)).tolist()
-        lasts = np.concatenate((breaks + 1, [cells.size])).tolist()
+        firsts = np.concatenate(([0], breaks + 1))
+        lasts = np.concatenate((breaks + 1, [cells.size]))
+        # Right halves of wide characters are zeros, which are taken out again below.
+        text = flat[cells].tobytes().decode("utf-32")
+        wide = chr(CONTINUATION) in text
         parts: list[str] = []
-        for first, last in zip(firsts, lasts, strict=True):
-            y, x = divmod(int(cells[first]), width)
-            style = self._style_texts[int(style_of_cell[first])]
+        for first, last, cell, number in zip(
+            firsts.tolist(), lasts.tolist(), cells[firsts].tolist(), style_of_cell[firsts].tolist(), strict=True
+        ):
+            style = self._style_texts[number]
             if style != self._style:
                 parts.append(_style_change(self._style, style))
                 self._style = style
+            y, x = divmod(cell, width)
             parts.append(_move(self._cursor, (y, x), width))
-            codes = flat[cells[first] : cells[first] + (last - first)]
-            parts.append("".join(map(chr, codes[codes != CONTINUATION].tolist())))
+            parts.append(text[first:last].replace(chr(CONTINUATION), "") if wide else text[first:last])
             self._cursor = y, x + (last - first)
         return "".join(parts)
 
@@ -171,14 +178,17 @@ def _cells(text: str) -> NDArray[np.unsignedinteger[Any]] | None:
     return np.array(cells, np.uint32)
 
 
-def _joined(cells: NDArray[np.intp], styles: NDArray[np.uint32], width: int) -> NDArray[np.intp]:
-    """Add the few unchanged cells between changed ones of one row and one style."""
+def _joined(
+    cells: NDArray[np.intp], shown: NDArray[np.uint32], styles: NDArray[np.uint32], width: int
+) -> NDArray[np.intp]:
+    """Add the few unchanged cells between changed ones of one row and one style, where they are known."""
     gaps = np.diff(cells)
     candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1))
     extra = []
     for index in candidates.tolist():
         first, last = int(cells[index]), int(cells[index + 1])
-        if first // width == last // width and (styles[first : last + 1] == styles[first]).all():
+        known = (shown[first:last] != UNKNOWN).all()
+        if known and first // width == last // width and (styles[first : last + 1] == styles[first]).all():
             extra.append(np.arange(first + 1, last))
     return np.sort(np.concatenate((cells, *extra))) if extra else cells
 
@@ -187,17 +197,17 @@ def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -
     """The shortest move from the cursor, as (row, column), to the target."""
     absolute = f"\x1b[{target[0] + 1};{target[1] + 1}H"
     # After the last column some terminals have the cursor in it and some beyond.
-    if cursor is None or cursor[1] >= width:
+    if cursor is None or cursor[1] >= width or target[0] < cursor[0]:
         return absolute
     down, right = target[0] - cursor[0], target[1] - cursor[1]
-    if down < 0:
-        return absolute
     across = ""
     if right > 0:
-        across = "\x1b[C" if right == 1 else f"\x1b[{right}C"
+        across = f"\x1b[{right}C" if right > 1 else "\x1b[C"
     elif right < 0:
-        across = min("\b" * -right, f"\x1b[{target[1] + 1}G", key=len)
-    below = "" if down == 0 else "\x1b[B" if down == 1 else f"\x1b[{down}B"
+        across = "\b" * -right if right > -5 else f"\x1b[{target[1] + 1}G"
+    if not down:
+        return across
+    below = f"\x1b[{down}B" if down > 1 else "\x1b[B"
     return min(across + below, absolute, key=len)
 
 

@@ -44,7 +44,9 @@ class CellWidget(Widget):
         self._frame, self._runs = frame, None
         for y, _, _ in spans:
             self._strips.pop(y, None)
-        if spans:
+        if 2 * len(spans) > height:
+            self.refresh(Region(0, 0, width, height))
+        elif spans:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in spans))
 
     def on_mount(self) -> None:
