@@ -67,8 +67,9 @@ class ReservoirRows:
         with np.errstate(divide="ignore", invalid="ignore"):
             rows["signal_to_noise"] = force / noise.mean(axis=1)
             skew, kurtosis = component_moments(value, self.sizes)
-        rows["noise_skew"], rows["noise_kurtosis"] = skew.mean(axis=1), kurtosis.mean(axis=1)
-        rows["drift"] = np.sqrt(value["drift"]).mean(axis=1)
+            rows["noise_skew"], rows["noise_kurtosis"] = skew.mean(axis=1), kurtosis.mean(axis=1)
+        # A layer that starts at zero has no relative drift.
+        rows["drift"] = np.sqrt(np.where(np.isinf(value["drift"]), np.nan, value["drift"])).mean(axis=1)
         rows["reversibility_gap"] = np.sqrt(value["gap"]).mean(axis=1)
         rows["fluctuation_dissipation"] = self._yaida(value["pairing"], mobility / 2.0 * value["gradient"])
         return rows
