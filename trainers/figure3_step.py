@@ -1,7 +1,7 @@
 """One SGD step of K softmax classifiers, fused: the update is accumulated into the weights, no gradient is stored.
 
 A weight gradient is as large as the weights; at |b| = 1 writing and reading it is most of a step's cost. Here it never
-exists: W −= r Δᵀ A is one batched product that accumulates into W.
+exists: W −= r Aᵀ Δ is one batched product that accumulates into W.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def sgd_step(layers: Sequence[BatchedLinear], inputs: Tensor, labels: Tensor, le
     """
     activations = [inputs]
     for layer in layers[:-1]:
-        activations.append(torch.baddbmm(layer.bias.unsqueeze(1), activations[-1], layer.weight.mT).relu_())
-    logits = torch.baddbmm(layers[-1].bias.unsqueeze(1), activations[-1], layers[-1].weight.mT)
+        activations.append(torch.baddbmm(layer.bias.unsqueeze(1), activations[-1], layer.weight).relu_())
+    logits = torch.baddbmm(layers[-1].bias.unsqueeze(1), activations[-1], layers[-1].weight)
     deltas = logits.softmax(-1)
     deltas.scatter_add_(2, labels.unsqueeze(2), torch.full_like(deltas[..., :1], -1.0))
     deltas /= labels.shape[1]
     for index in range(len(layers) - 1, -1, -1):
         layer = layers[index]
         # The deltas below need the weights of before the step.
-        below = (deltas @ layer.weight).mul_(activations[index] > 0) if index else deltas
-        layer.weight.baddbmm_(deltas.mT, activations[index], alpha=-learning_rate)
+        below = (deltas @ layer.weight.mT).mul_(activations[index] > 0) if index else deltas
+        layer.weight.baddbmm_(activations[index].mT, deltas, alpha=-learning_rate)
         layer.bias.sub_(deltas.sum(1), alpha=learning_rate)
         deltas = below
 

@@ -53,7 +53,28 @@ def reproduce(
         seed=seed,
         device=device,
     )
-    for path in _run(config, resume=resume):
+    _show(_run(config, resume=resume), log)
+
+
+def _show(logs: list[Path], directory: Path) -> None:
+    """The four panels in the terminal, then the pictures where matplotlib is there; names what was written."""
+    from rich.console import Console
+
+    from thermotui.analysis.figure3 import FORMATS, draw_figure3, read_curves
+    from thermotui.cli.figure3_panels import render_panels
+
+    curves = [read_curves(path) for path in logs]
+    console = Console(highlight=False)
+    for line in render_panels(curves, console.width):
+        console.print(line)
+    pictures = [directory / f"figure3.{kind}" for kind in FORMATS]
+    try:
+        draw_figure3(curves, pictures)
+    except InputError as error:
+        # The logs are there and the panels shown: without the extra only the pictures are missing.
+        typer.echo(f"no pictures: {error}", err=True)
+        pictures = []
+    for path in (*logs, *pictures):
         typer.echo(path)
 
 
