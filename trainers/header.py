@@ -57,11 +57,19 @@ def make_header(family: PPM, config: TrainConfig, options: Any, *, estimator: st
 
 
 def _notes(family: PPM, config: TrainConfig) -> tuple[str, ...]:
-    notes = [f"accuracy: {family.accuracy_name}."]
+    notes = [
+        f"accuracy: {family.accuracy_name}.",
+        "Standard errors are those of the probe inputs or samples at the members' θ; the spread over the members is in "
+        "the stream members.",
+    ]
     if config.ensemble == 1:
         notes.append("One member: L-info and S_X are read against a window of the run's own past, a substitute.")
     elif config.ensemble_varies == "seed":
         notes.append("Members differ by seed alone: L-info is I(X;Θ|B), the spread due to chance, at fixed data.")
+    else:
+        notes.append(
+            f"Members differ by data ({config.subsets} subsets) and seed: L-info is I(X;Θ) = I(X;B) + I(X;Θ|B)."
+        )
     if config.optimizer != "sgd":
         notes.append(f"Optimizer {config.optimizer}: temperatures take the learning rate alone as the mobility.")
     return tuple(notes)
