@@ -53,6 +53,18 @@ def test_work_is_minus_heat_is_the_squared_step() -> None:
     assert row["entropy_conditional"] == pytest.approx(1.5 * math.log(2 * math.pi * math.e * 0.49), rel=1e-14)
 
 
+def test_rounding_of_large_energies_is_no_violation_of_the_first_law() -> None:
+    family, _ = make(2, dimension=50, sigma=0.0013, learn_scale=True, probe_size=2)
+    ledger = Ledger(2)
+    ledger.begin(0, family.begin())
+    for step in range(1, 20):
+        family.module.mean.data += 0.37
+        family.module.log_scale.data += 0.01
+        row = ledger.advance(step, *family.transition())
+    assert row["work"] > 1e6
+    assert 1e-10 < abs(row["first_law_residual"]) < 3 * row["first_law_residual_se"] < 1e-3
+
+
 @pytest.mark.parametrize(("rate", "batch"), [(0.1, 1), (0.4, 5)])
 def test_variance_over_the_ensemble_follows_its_recursion(rate: float, batch: int) -> None:
     """v' = (1 − a)² v + a² C/b, and with it the stationary T = hv = rC_g/(2 − rh) of curvature h = 1/σ²."""

@@ -67,10 +67,9 @@ def categorical_transition(before: Array, after: Array) -> Transition:
     the entropies, so that the first law remains a check.
     """
     p_before, p_after = np.exp(before), np.exp(after)
-    return Transition(
-        work=_expectation(p_before, before - after),
-        heat=-_expectation(p_after - p_before, after),
-    )
+    work = _expectation(p_before, before - after)
+    heat = -_expectation(p_after - p_before, after)
+    return Transition(work, heat, first_law_rounding=rounding(work, heat))
 
 
 def sampled_reading(log_p: Array, own: Array | None = None) -> Reading:
@@ -89,6 +88,12 @@ def sampled_reading(log_p: Array, own: Array | None = None) -> Reading:
         upper = diagonal - log_mixture_without_each(by_component)[members, members]
     conditional = -diagonal if own is None else own
     return Reading(entropy_conditional=conditional, entropy_marginal=conditional + lower, l_info_upper=upper)
+
+
+def rounding(*terms: Array) -> float:
+    """Scale of the rounding error of one transition's first law whose terms are sums of this size, in nats."""
+    largest = max(float(np.abs(term).max()) for term in terms)
+    return max(1e-12, 16 * float(np.finfo(np.float64).eps) * largest)
 
 
 class WindowMixture:

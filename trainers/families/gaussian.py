@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from thermotui.errors import InputError
 from thermotui.runlog.schema import Layer
-from thermotui.thermo.information import Array, log_mixture, sampled_reading
+from thermotui.thermo.information import Array, log_mixture, rounding, sampled_reading
 from thermotui.thermo.transition import Reading, Slots, Transition
 from trainers.families.options import GaussianOptions
 from trainers.families.ppm import Batch
@@ -124,8 +124,8 @@ class Gaussian:
         away = np.square(now[:, :-1] - before[:, :-1]).sum(1, keepdims=True) / np.exp(2 * now[:, -1:])
         # e^{−2g} − 1 + 2g without the cancellation that would swamp a small step.
         work = away / 2 + self._dimension / 2 * (np.expm1(-2 * growth) + 2 * growth)
-        heat = self._mean_energy(now, now) - self._mean_energy(now, before)
-        return Transition(work, heat), self._reading(now)
+        relaxed, driven = self._mean_energy(now, now), self._mean_energy(now, before)
+        return Transition(work, relaxed - driven, first_law_rounding=rounding(relaxed, driven)), self._reading(now)
 
     def state_dict(self) -> dict[str, Any]:
         """The remembered θ and, for a single run, the window of past ones."""
