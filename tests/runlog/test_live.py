@@ -182,6 +182,32 @@ def test_no_reader_sees_a_log_in_the_making(tmp_path: Path) -> None:
                 assert reader.state(time.time() + 5).state == "crashed"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    """SIGKILL at random moments of start, resume and run: no flushed row is lost, and the next start continues."""
+    generator = random.Random(7)
+    lengths = []
+    for attempt in range(200):
+        path = tmp_path / f"{attempt % 10}.h5"
+        kept = 0
+        if path.exists():
+            with RunLogReader(path) as reader:
+                kept = 2 * reader.length("steps") // 3
+        process = subprocess.Popen([sys.executable, WRITING, path, "64"], stdout=subprocess.PIPE, text=True)
+        time.sleep(generator.uniform(0.1, 0.8))
+        process.kill()
+        said = [word for word in process.communicate()[0].split() if word != "created"]
+        if path.exists():
+            with RunLogReader(path) as reader:
+                length = assert_sound(reader)
+                assert length >= int(said[-1]) if said else length >= kept
+                assert reader.state(time.time() + 5).state == "crashed"
+            lengths.append(length)
+    assert max(lengths) > 1000
+    assert {entry.name for entry in tmp_path.glob("*.h5")} == {f"{number}.h5" for number in range(10)}
+
+
 def test_a_creation_phase_file_is_said_to_be_empty(tmp_path: Path, header) -> None:
     from thermotui.runlog.layout import create_file
 

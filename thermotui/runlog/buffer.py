@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,18 @@ def default_row(dtype: np.dtype[np.void]) -> Rows:
         if dtype[name].base.kind == "f":
             row[name] = np.nan
     return row
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """The parts, of one dtype, as one array. numpy.concatenate compares compound dtypes in Python, field by field."""
+    if len(parts) == 1:
+        return parts[0]
+    joined: Rows = np.empty(sum(map(len, parts)), parts[0].dtype)
+    at = 0
+    for part in parts:
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 def cut_text(text: str | bytes, size: int) -> bytes:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.runlog.buffer import Rows, join
 from thermotui.runlog.schema import ROLLUP_FACTORS
 
-Rows = NDArray[np.void]
 STATISTICS = ("min", "max", "mean")
 
 
@@ -112,7 +112,7 @@ class Rollups:
         complete: list[Rows] = []
         for level, factor in enumerate(self.factors):
             children = factor if level == 0 else factor // self.factors[level - 1]
-            rows = np.concatenate([self._pending[level], rows]) if len(self._pending[level]) else rows
+            rows = join([self._pending[level], rows]) if len(self._pending[level]) else rows
             buckets = len(rows) // children
             self._pending[level] = rows[buckets * children :].copy()
             rows = self._reduce(rows[: buckets * children], buckets, from_rollups=level > 0)

@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from thermotui.runlog.buffer import Rows
+from thermotui.runlog.buffer import Rows, join
 from thermotui.runlog.disk import divert, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.layout import append_to_table, create_file, rollup_path
@@ -52,7 +51,7 @@ class Storage:
 
     def store(self, stream: str, blocks: Sequence[Rows]) -> None:
         """Append rows and the rollup rows that they complete; visible to readers after `flush_tables`."""
-        rows = np.concatenate(blocks) if len(blocks) != 1 else blocks[0]
+        rows = join(blocks)
         self._append(self._tables[stream], rows)
         if stream in self._rollups:
             completed = self._rollups[stream].add(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from functools import lru_cache
 from typing import Any
 
 import h5py
@@ -13,13 +12,8 @@ from numpy.typing import NDArray
 from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.handle import LogFile
+from thermotui.runlog.layout import stored_type
 from thermotui.runlog.opening import HDF5_ERRORS, refresh_table
-
-
-@lru_cache(maxsize=256)
-def _stored_type(dtype: np.dtype[np.void]) -> h5py.h5t.TypeID:
-    """The HDF5 type of rows of `dtype`; comparing two of them is far cheaper than making a numpy dtype of one."""
-    return h5py.h5t.py_create(dtype, logical=True)
 
 
 class Table:
@@ -56,7 +50,7 @@ class Table:
     def _check_fields(self) -> frozenset[str]:
         """Names of the schema's fields that the file has; RunLogError where one has another type."""
         try:
-            if self._table.get_type() == _stored_type(self.dtype):
+            if self._table.get_type() == stored_type(self.dtype):
                 return frozenset(self.dtype.names or ())
             found = self._table.dtype
         except HDF5_ERRORS as error:
@@ -134,7 +128,7 @@ class Table:
         try:
             space = self._table.get_space()
             space.select_hyperslab((start,), (count,))
-            self._table.read(h5py.h5s.create_simple((count,)), space, rows)
+            self._table.read(h5py.h5s.create_simple((count,)), space, rows, stored_type(dtype))
         except HDF5_ERRORS as error:
             raise RunLogError(
                 self.path, f"table {self.name}: rows {start} to {start + count} cannot be read; try: thermotui repair"
