@@ -219,3 +219,39 @@ def test_names_lose_what_all_share_before_they_are_cut() -> None:
     assert short_names(names, 4) == tuple(map(str, range(12)))
     assert short_names(["weight", "weight.bias"], 3) == ("weight", "weight.bias")
     assert short_names([], 3) == ()
+
+
+def test_zero_is_the_lowest_level_of_a_logarithmic_heatmap_and_not_a_gap() -> None:
+    x = np.arange(40.0)
+    points = np.where(x < 20, 0.0, 1.0)
+    frame = draw_heatmap((raw_series("a", x, points),), "a", (0.0, 40.0), 42, "braille", (1e-6, 1.0), logarithmic=True)
+    assert (frame.background[0, 2:21] == ROLE["heat_0"]).all()
+    assert (frame.background[0, 23:] == ROLE["heat_9"]).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "before"),
+    [(120, "Information [nats] stride 10  "), (90, "Information [nats]  "), (84, "Information  "), (70, "")],
+)
+def test_a_header_of_many_series_first_loses_what_matters_least(width: int, before: str) -> None:
+    text = picture(_information(), (0.0, 10.0), size=(width, 12))[0].text()[0]
+    assert text == f"{before}━ L-info ≥ 0.30 ± 0.10  ━ L-info ≤ 0.40 ± 0.10  ━ M-info 16.0 ± 1.0"
+
+
+def test_a_narrow_header_keeps_every_name_to_tell_the_colours_apart() -> None:
+    text = picture(_information(), (0.0, 10.0), size=(44, 12))[0].text()[0]
+    assert text == "━ L-info ≥ 0.30(10)  ━ L-info ≤  ━ M-info"
+    ascii_text = picture(_information(), (0.0, 10.0), "ascii", size=(44, 12))[0].text()[0]
+    assert ascii_text.isascii() and "L-info >=" in ascii_text
+
+
+def _information() -> ChartData:
+    x = np.arange(10)
+    error = np.full(10, 0.1)
+    lines = (("L-info ≥", 0.3, error), ("L-info ≤", 0.4, error), ("M-info", 16.0, error * 10))
+    return ChartData(
+        "Information",
+        "nats",
+        tuple(raw_series(name, x, np.full(10, value), se) for name, value, se in lines),
+        notes=("stride 10",),
+    )

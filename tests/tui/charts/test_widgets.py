@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.geometry import Region
@@ -238,6 +239,25 @@ async def test_rows_scroll_to_the_selected_layer() -> None:
         rows.data = replace(temperatures(3))
         await pilot.pause()
         assert sum("±" in line for line in shown(rows)) == 3
+
+
+async def test_one_hot_layer_leaves_the_others_readable() -> None:
+    app = Gallery()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        heatmap = app.query_one(Heatmap)
+        hot = temperatures(7)
+        last = replace(hot.series[6], high=hot.series[6].high * 1e3)
+        heatmap.data = replace(hot, series=(*hot.series[:6], last))
+        await pilot.pause()
+        assert len(levels(heatmap)) >= 2, "on a linear scale all but the hot layer would have the lowest colour"
+        assert any(line.endswith("log") for line in shown(heatmap))
+
+
+def levels(heatmap: Heatmap) -> set[int]:
+    """Colours in the rows of the layers."""
+    frame = heatmap.draw_frame(*heatmap.size)
+    return {int(role) for role in np.unique(frame.background[:6, 20:]) if role}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 2), (10, 3), (21, 5), (40, 9), (300, 100)])

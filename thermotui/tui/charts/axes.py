@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -121,17 +122,19 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
-    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.907(50).
+    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.907(50), then
+    values go, the last series' first: the names tell the colours apart.
     """
-    several = len(data.series) > 1
-    for title, unit, notes, short in (
-        (True, True, True, False),
-        (True, True, False, False),
-        (True, False, False, False),
-        (not several, False, False, False),
-        (not several, False, False, True),
-    ):
-        parts = _header_parts(data, cursor, title=title, unit=unit, notes=notes, short=short, ascii_only=ascii_only)
+    several, count = len(data.series) > 1, len(data.series)
+    variants = [
+        _Header(title=True, unit=True, notes=True, values=count),
+        _Header(title=True, unit=True, values=count),
+        _Header(title=True, values=count),
+        _Header(title=not several, values=count),
+        *(_Header(title=not several, short=True, values=values) for values in range(count, -1, -1)),
+    ]
+    for variant in variants:
+        parts = variant.parts(data, cursor, ascii_only=ascii_only)
         if sum(len(text) for text, _ in parts) <= frame.width:
             break
     x = 0
@@ -142,28 +145,32 @@ def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_o
         x = frame.write(0, x, text, role)
 
 
-def _header_parts(
-    data: ChartData,
-    cursor: float | None,
-    *,
-    title: bool,
-    unit: bool,
-    notes: bool,
-    short: bool,
-    ascii_only: bool,
-) -> list[tuple[str, str]]:
-    """Texts of a header with their roles, each but the first with the blanks before it."""
-    parts = [(data.title, "title")] if title and data.title else []
-    if unit and data.unit:
-        parts.append((f" [{data.unit}]", "muted"))
-    if notes:
-        parts += [(f" {note}", "muted") for note in data.notes]
-    if cursor is not None:
-        parts.append((f"  {data.x_label} {cursor:.0f}", "cursor"))
-    for series in data.series:
-        value, error, _ = read_out(series, cursor)
-        text = format_compact(value, error) if short else format_value(value, error, exact=series.exact)
-        name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
-        parts.append((("  " if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
-        parts.append((f"{name} {to_ascii(text) if ascii_only else text}", "plain"))
-    return parts
+@dataclass(frozen=True)
+class _Header:
+    """What of a header is written: how many series have their values, and whether errors are in parentheses."""
+
+    values: int
+    title: bool = False
+    unit: bool = False
+    notes: bool = False
+    short: bool = False
+
+    def parts(self, data: ChartData, cursor: float | None, *, ascii_only: bool) -> list[tuple[str, str]]:
+        """Texts with their roles, each but the first with the blanks before it."""
+        parts = [(data.title, "title")] if self.title and data.title else []
+        if self.unit and data.unit:
+            parts.append((f" [{data.unit}]", "muted"))
+        if self.notes:
+            parts += [(f" {note}", "muted") for note in data.notes]
+        if cursor is not None:
+            parts.append((f"  {data.x_label} {cursor:.0f}", "cursor"))
+        for index, series in enumerate(data.series):
+            name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
+            text = ""
+            if index < self.values:
+                value, error, _ = read_out(series, cursor)
+                compact = format_compact(value, error) if self.short else ""
+                text = f" {compact or format_value(value, error, exact=series.exact)}"
+            parts.append((("  " if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
+            parts.append((name + text, "plain"))
+        return [(to_ascii(text), role) for text, role in parts] if ascii_only else parts

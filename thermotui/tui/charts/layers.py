@@ -12,14 +12,26 @@ from textual.reactive import reactive
 from thermotui.tui.charts.buckets import to_columns
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
-from thermotui.tui.charts.model import ChartData, Scale, SeriesData
+from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
 from thermotui.tui.charts.raster import GLYPHS
-from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, name_room, row_layout, short_names, spark_range
+from thermotui.tui.charts.rows import (
+    draw_heatmap,
+    draw_sparklines,
+    name_room,
+    row_layout,
+    short_names,
+    spark_range,
+    write_key,
+)
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import StepView
 
 TALLEST = 3
 """Most rows of cells that a layer gets where there is room."""
+
+
+LOGARITHMIC_FROM = 30.0
+"""Ratio of the largest to the smallest value from which on colours are logarithmic."""
 
 
 class LayerRows(CellWidget, can_focus=True):
@@ -153,7 +165,11 @@ class LayerSparklines(LayerRows):
 
 
 class Heatmap(LayerRows):
-    """Layer by step in colours, with one scale of colours for all layers."""
+    """Layer by step in colours, with one scale of colours for all layers, and its key below where there is room.
+
+    The colours are logarithmic where no value is below zero and the values span more than LOGARITHMIC_FROM, so that a
+    single hot layer leaves the others readable; with `logarithmic` also where they span less.
+    """
 
     DEFAULT_CSS = "Heatmap { height: 1fr; width: 1fr; }"
     logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
@@ -181,15 +197,10 @@ class Heatmap(LayerRows):
         names = self.names(width)
         place = row_layout(width, names, values=False)
         x_range = self.resolve(place.plot)
-        ends = np.array([spark_range(to_columns(each, x_range, place.plot)) for each in everything])
-        if np.isfinite(ends).any():
-            scale: Scale = "log" if self.logarithmic else "linear"
-            positive = ends[ends > 0]
-            smallest = float(positive.min()) if positive.size else math.nan
-            self._axis = sticky_axis(
-                self._axis, float(np.nanmin(ends)), float(np.nanmax(ends)), scale, smallest
-            )  # fmt: skip
-        levels = (self._axis.low, self._axis.high) if self._axis else (0.0, 1.0)
+        self._fit(np.concatenate([_extremes(each, x_range, place.plot) for each in everything] or [np.empty(0)]))
+        axis = self._axis or Axis(0.0, 1.0)
+        levels, logarithmic = (axis.low, axis.high), axis.scale == "log"
+        colours = not self.app.no_color
         rows = draw_heatmap(
             series,
             names,
@@ -197,9 +208,32 @@ class Heatmap(LayerRows):
             width,
             self.mode,
             levels,
-            colours=not self.app.no_color,
-            logarithmic=self.logarithmic,
+            colours=colours,
+            logarithmic=logarithmic,
             marked=self.selected - self._first if self.has_focus else None,
             tall=self._tall,
         )
-        return self.fill(rows, height)
+        frame = self.fill(rows, height)
+        if series and rows.height < height:
+            note = "log" if logarithmic else ""
+            write_key(frame, rows.height, place.name, levels, self.mode, colours=colours, note=note)
+        return frame
+
+    def _fit(self, values: Floats) -> None:
+        """Choose the scale of the colours for these values, and its ends."""
+        values = values[np.isfinite(values)]
+        if not values.size:
+            return
+        low, high = float(values.min()), float(values.max())
+        positive = values[values > 0]
+        smallest = float(positive.min()) if positive.size else math.nan
+        wide = low >= 0 and high > LOGARITHMIC_FROM * smallest
+        # Once logarithmic it stays so while it can: colours that change their meaning are no colours.
+        stays = self._axis is not None and self._axis.scale == "log"
+        scale: Scale = "log" if low >= 0 and positive.size and (wide or stays or self.logarithmic) else "linear"
+        self._axis = sticky_axis(self._axis, low, high, scale, smallest)
+
+
+def _extremes(series: SeriesData, x_range: tuple[float, float], columns: int) -> Floats:
+    each = to_columns(series, x_range, columns)
+    return np.concatenate((each.low, each.high))

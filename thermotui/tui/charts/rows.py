@@ -145,11 +145,31 @@ def _fractions(values: Floats, levels: tuple[float, float], *, logarithmic: bool
     """Place values between the levels: 0 at the lowest, 1 at the highest; NaN where there is no place."""
     ends = np.array(levels)
     if logarithmic:
-        values, ends = (np.log(np.where(each > 0, each, np.nan)) for each in (values, ends))
+        # Zero has no logarithm, but it was measured: the lowest level stands for it.
+        values = np.log(np.where(values <= 0, ends[0], values))
+        ends = np.log(ends)
     extent = ends[1] - ends[0]
     if not extent > 0:
         return np.where(np.isfinite(values), 0.5, np.nan)
     return np.asarray((values - ends[0]) / extent)
+
+
+def write_key(
+    frame: Frame, y: int, x: int, levels: tuple[float, float], mode: Mode, *, colours: bool, note: str
+) -> None:
+    """What the colours of a heatmap mean: the values at its lowest and at its highest level."""
+    low, high = (format_value(level) for level in levels)
+    if mode == "ascii":
+        low, high = to_ascii(low), to_ascii(high)
+    x = frame.write(y, x, f"{low} ", "muted")
+    end = min(x + HEAT_LEVELS, frame.width)
+    heat = np.arange(end - x, dtype=np.uint8) + ROLE["heat_0"]
+    if colours and mode != "ascii":
+        frame.background[y, x:end] = heat
+    else:
+        frame.write(y, x, HEAT_TEXT.replace(" ", "."))
+        frame.foreground[y, x:end] = heat
+    frame.write(y, end, f" {high} {note}", "muted")
 
 
 def write_name(frame: Frame, y: int, name: str, width: int, mode: Mode, *, selected: bool) -> None:

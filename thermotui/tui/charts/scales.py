@@ -63,11 +63,11 @@ def _spread(values: Floats, scale: Scale, threshold: float) -> Floats:
 
 
 def nice_step(span: float, count: int) -> float:
-    """The smallest of 1, 2, 5 × 10^k that divides `span` into at most `count` parts."""
+    """The smallest of 1, 2, 5 × 10^k that divides `span` into about `count` parts, hardly more."""
     rough = max(span, 1e-300) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     for factor in (1.0, 2.0, 5.0):
-        if factor * power >= rough * (1 - 1e-9):
+        if factor * power >= rough * 0.95:
             return factor * power
     return 10.0 * power
 
