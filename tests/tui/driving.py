@@ -11,7 +11,9 @@ from textual.pilot import Pilot
 from thermotui.analysis.snapshot import Query, Tick
 from thermotui.analysis.workspace import Workspace
 from thermotui.tui.app import Settings, WatchApp
+from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.main_screen import MainScreen
+from thermotui.tui.poller import Poller
 
 
 class DirectReading:
@@ -30,9 +32,10 @@ async def screen(
     paths: list[Path], *, size: tuple[int, int] = (120, 36), now: float | None = None, **settings: object
 ) -> AsyncIterator[Pilot[None]]:
     """The screen on these paths, every run read and the first view drawn."""
-    options = {"interval": 0.05, "theme": "dark"} | settings
     reading = DirectReading(paths, now)
-    app = WatchApp(reading, Settings(**options))  # type: ignore[arg-type]
+    poller = Poller(reading, 0.05, Mailbox())
+    poller.start()
+    app = WatchApp(poller, Settings(**({"theme": "dark"} | settings)))  # type: ignore[arg-type]
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield pilot

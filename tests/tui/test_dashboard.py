@@ -17,7 +17,7 @@ from thermotui.tui.widgets.run_list import RunList
 async def test_header_says_what_the_figures_belong_to(finished: Path) -> None:
     async with screen([finished], size=(160, 40)) as pilot:
         header = text_of(pilot).splitlines()[0]
-        for part in ("batch-10", "softmax", "stride 10", "K=8", "by data and seed", "p̄ over the ensemble", "finished"):
+        for part in ("batch-10", "softmax", "stride 10", "K=8", "by data and seed", "marginal: ensemble", "finished"):
             assert part in header
 
 

@@ -94,9 +94,10 @@ class _Scripted:
 
 
 def test_a_new_query_is_asked_at_once_and_nothing_new_is_not_delivered() -> None:
-    delivered: list[Tick] = []
+    mailbox, told = Mailbox(), []
+    mailbox.listen(lambda: told.append(mailbox.take()))
     reading = _Scripted()
-    poller = Poller(reading, 60.0, delivered.append, lambda reason: None)
+    poller = Poller(reading, 60.0, mailbox)
     poller.start()
     assert reading.asked.acquire(timeout=5)
     poller.query = Query(columns=7)
@@ -108,7 +109,7 @@ def test_a_new_query_is_asked_at_once_and_nothing_new_is_not_delivered() -> None
     assert not poller.is_alive()
     assert [query.columns for query in reading.queries] == [512, 7]
     # The second answer has the same runs and no snapshot: the screen is not woken for it.
-    assert len(delivered) == 1
+    assert len(told) == 1
 
 
 def test_what_is_not_yet_taken_is_merged(finished: Path, workspace: Path) -> None:
@@ -116,9 +117,12 @@ def test_what_is_not_yet_taken_is_merged(finished: Path, workspace: Path) -> Non
     with ReadingProcess([finished, workspace]) as process:
         first, second = (process.ask(Query((path,))) for path in paths)
     assert first and second
-    mailbox = Mailbox()
-    assert mailbox.put(first)
-    assert not mailbox.put(second)
+    mailbox, told = Mailbox(), []
+    mailbox.put(first)
+    mailbox.listen(lambda: told.append("something is there"))
+    mailbox.put(second)
+    assert told == ["something is there"]
+    assert mailbox.look(0) is not None
     merged = mailbox.take()
     assert merged is not None
     assert [snapshot.path for snapshot in merged.snapshots] == list(paths)

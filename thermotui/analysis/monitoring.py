@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from thermotui.detect.alert import KINDS, SEVERITIES, Alert, Severity
 from thermotui.detect.intervals import Interval, valid_intervals
 from thermotui.detect.monitor import RunMonitor
@@ -84,12 +86,12 @@ def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
     )
 
 
-def alert_of_row(row: object) -> Alert:
+def alert_of_row(row: np.void) -> Alert:
     """The alert that one row of the `alerts` stream holds; text that is not UTF-8 is kept with escapes."""
-    values = {name: row[name].item() for name in row.dtype.names}  # type: ignore[attr-defined,index]
+    values = {name: row[name].item() for name in row.dtype.names or ()}
     text = {name: values[name].decode("utf-8", "backslashreplace") for name in ("kind", "severity", "message")}
     # A log is not trusted input: an unknown severity must neither raise nor pass for a mild one.
-    severity: Severity = text["severity"] if text["severity"] in SEVERITIES else "critical"  # type: ignore[assignment]
+    severity: Severity = next((known for known in SEVERITIES if known == text["severity"]), "critical")
     return Alert(
         kind=text["kind"],
         layer=int(values["layer"]),

@@ -13,6 +13,9 @@ from thermotui.errors import InputError
 
 app = typer.Typer()
 
+FIRST_LOOK = 1.0
+"""Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
+
 
 @app.command()
 def watch(
@@ -63,24 +66,30 @@ def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> None
 def _open_screen(
     places: list[Path], interval: float, theme: str, ascii_only: bool, low_bandwidth: bool, fresh: bool
 ) -> None:
-    # The reading process imports HDF5 while this one imports the screen.
-    from thermotui.tui.poller import ReadingProcess
+    # The reading process imports HDF5, and reads, while this one imports the screen.
+    from thermotui.tui.mailbox import Mailbox
+    from thermotui.tui.poller import Poller, ReadingProcess
 
     with ReadingProcess(places) as process:
+        poller = Poller(process, interval, Mailbox())
+        poller.start()
         from thermotui.tui.app import Settings, WatchApp
         from thermotui.tui.preferences import load_preferences, preferences_file
         from thermotui.tui.session import Session, load_session, save_session, session_file
 
         kept = session_file(places)
         settings = Settings(
-            interval=interval,
             theme=theme,
             mode="ascii" if ascii_only else "braille",
             preferences=load_preferences(preferences_file()),
             session=Session() if fresh else load_session(kept),
         )
-        screen = WatchApp(process, settings)
+        screen = WatchApp(poller, settings)
+        first = poller.mailbox.look(FIRST_LOOK)
+        if first is not None and all(run.problem for run in first.summaries):
+            raise InputError(first.summaries[0].problem)
         screen.run(mouse=not low_bandwidth)
+        poller.stop()
     if screen.failure:
         raise InputError(screen.failure)
     try:

@@ -14,13 +14,12 @@ from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 
-from thermotui.analysis.snapshot import Tick
 from thermotui.errors import InputError
 from thermotui.tui.actions import ACTIONS
+from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
-from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.main_screen import MainScreen
-from thermotui.tui.poller import Poller, Reading
+from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
 from thermotui.tui.themes import all_themes, fitting_theme
@@ -30,9 +29,8 @@ from thermotui.tui.views.view import Look
 
 @dataclass(frozen=True)
 class Settings:
-    """How the screen starts. interval: seconds between two looks at the logs. theme: empty for what fits."""
+    """How the screen starts. theme: empty for what fits the terminal."""
 
-    interval: float = 1.0
     theme: str = ""
     mode: Mode = "braille"
     save_to: Path = Path()
@@ -54,21 +52,14 @@ class WatchApp(App[None]):
     class Ticked(Message):
         """Something new is in the mailbox."""
 
-    class Failed(Message):
-        """There is nothing to read any more."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
-
-    def __init__(self, process: Reading, settings: Settings | None = None) -> None:
-        super().__init__()
+    def __init__(self, poller: Poller, settings: Settings | None = None) -> None:
+        # The driver is chosen while Textual is initialised.
         self.settings = settings or Settings()
+        super().__init__()
         self.failure = ""
         self.last_session = self.settings.session
         self._theme_chosen = False
-        self.mailbox = Mailbox()
-        self.poller = Poller(process, self.settings.interval, self._deliver, self._fail)
+        self.poller = poller
         session = self.settings.session
         self.main = MainScreen(session.view, self._first_look(session), self.settings.save_to)
         self.main.restore(session)
@@ -91,16 +82,22 @@ class WatchApp(App[None]):
         )
 
     def get_driver_class(self) -> type[Driver]:
-        """The platform's driver, sending only the cells that differ."""
-        return thin_driver(super().get_driver_class(), lambda: self.size)
+        """The platform's driver, sending only the cells that differ, and ASCII alone where that is wanted."""
+        driver = super().get_driver_class()
+        if self.settings.mode == "ascii":
+            driver = ascii_driver(driver)
+        return thin_driver(driver, lambda: self.size)
 
     def get_default_screen(self) -> Screen[Any]:
         """The main screen."""
         return self.main
 
-    def on_mount(self) -> None:
-        """Start to read."""
-        self.poller.start()
+    def on_main_screen_ready(self) -> None:
+        """Take what was read meanwhile, and what comes."""
+        self.poller.mailbox.listen(self._tell)
+
+    def _tell(self) -> None:
+        self.post_message(self.Ticked())
 
     def on_unmount(self) -> None:
         """Stop to read."""
@@ -112,23 +109,14 @@ class WatchApp(App[None]):
         self.last_session = replace(self.main.remember(), theme=theme)
         self.exit()
 
-    def _deliver(self, tick: Tick) -> None:
-        if self.mailbox.put(tick):
-            self.post_message(self.Ticked())
-
-    def _fail(self, reason: str) -> None:
-        self.post_message(self.Failed(reason))
-
     def on_watch_app_ticked(self) -> None:
-        """Hand what is new to the main screen."""
-        tick = self.mailbox.take()
+        """Hand what is new to the main screen; leave where no more will come."""
+        tick = self.poller.mailbox.take()
         if tick is not None:
             self.main.take(tick)
-
-    def on_watch_app_failed(self, message: Failed) -> None:
-        """Leave with the reason."""
-        self.failure = message.reason
-        self.exit(return_code=2)
+        elif self.poller.mailbox.failure:
+            self.failure = self.poller.mailbox.failure
+            self.exit(return_code=2)
 
     def on_main_screen_asks(self, message: MainScreen.Asks) -> None:
         """Ask the log, at the next tick that is due or at once."""

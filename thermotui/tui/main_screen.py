@@ -68,6 +68,9 @@ class MainScreen(ChartScreen):
     marked: reactive[tuple[str, ...]] = reactive((), init=False)
     """Runs marked for the compare view, in the order of marking."""
 
+    class Ready(Message):
+        """The screen can show what is read."""
+
     class Asks(Message):
         """Another question for the log."""
 
@@ -97,8 +100,10 @@ class MainScreen(ChartScreen):
         """Every change of what the charts show is a new question."""
         self.steps.subscribe(self._steps_changed)
         self.stage.look = self.look
+        self.set_class(self.look.mode == "ascii", "-ascii")
         self.set_class(self.stage.name_shown == "overview", "-overview")
         self.call_after_refresh(self.focus_view)
+        self.post_message(self.Ready())
 
     def focus_view(self) -> None:
         """The focus is where the view wants it at first; up and down then move there and not among the runs."""
@@ -182,6 +187,7 @@ class MainScreen(ChartScreen):
 
     def watch_look(self) -> None:
         """Draw in another way; smoothing is another question."""
+        self.set_class(self.look.mode == "ascii", "-ascii")
         self.stage.look = self.look
         self.ask()
         self._show()

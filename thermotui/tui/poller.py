@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
@@ -14,6 +14,7 @@ from typing import IO, BinaryIO, Protocol
 from thermotui.analysis.reading_process import DEADLINE, read_frame, write_frame
 from thermotui.analysis.snapshot import Query, Tick
 from thermotui.errors import InputError
+from thermotui.tui.mailbox import Mailbox
 
 PATIENCE = DEADLINE + 2.0
 """Seconds without a frame after which the process is killed; where the kernel has an alarm, that comes first."""
@@ -127,19 +128,18 @@ class Reading(Protocol):
 class Poller(threading.Thread):
     """Asks the reading process every `interval` seconds, and at once when the query changes.
 
-    `deliver` is called in this thread with ticks that bring anything new. Ticks coalesce: while `deliver` or a reading
-    takes its time, only the newest query is kept. `query` may be set from any thread.
+    Ticks that bring anything new go into `mailbox`. While a reading takes its time, only the newest query is kept.
+    `query` may be set from any thread.
     """
 
     def __init__(
         self,
         process: Reading,
         interval: float,
-        deliver: Callable[[Tick], None],
-        fail: Callable[[str], None],
+        mailbox: Mailbox,
     ) -> None:
         super().__init__(name="thermotui-poller", daemon=True)
-        self._process, self._interval, self._deliver, self._fail = process, interval, deliver, fail
+        self._process, self._interval, self.mailbox = process, interval, mailbox
         self._query = Query()
         self._answered: Query | None = None
         self._changed = threading.Event()
@@ -174,7 +174,7 @@ class Poller(threading.Thread):
             try:
                 tick = self._process.ask(self._query)
             except InputError as error:
-                self._fail(str(error))
+                self.mailbox.fail(str(error))
                 return
             except (OSError, ValueError):
                 if self._ended.is_set():
@@ -189,7 +189,7 @@ class Poller(threading.Thread):
             now_shown = tuple(replace(summary, age=_told_age(summary.age)) for summary in tick.summaries)
             if tick.snapshots or now_shown != shown:
                 shown = now_shown
-                self._deliver(tick)
+                self.mailbox.put(tick)
             self._answered = tick.query
             self._changed.wait(self._interval)
 

@@ -10,12 +10,12 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.tui.widgets.run_list import short_count
+from thermotui.tui.widgets.table import plain_text
 
 VARIES = {"seed": "by seed: I(X;Θ|B)", "data": "by data and seed: I(X;Θ)"}
-MARGINALS = {"ensemble": "p̄ over the ensemble", "window": "p̄ over its own past (substitute)", "none": "no p̄"}
+MARGINALS = {"ensemble": "marginal: ensemble", "window": "marginal: its own past", "none": "no marginal"}
 
 
 class Line(Widget):
@@ -31,14 +31,15 @@ class Line(Widget):
         width = self.size.width
         if y > 0:
             return Strip.blank(width, self.rich_style)
-        right = printable(self.right)
+        plain = plain_text(self)
+        right = plain(self.right)
         room = width - (cell_len(right) + 2 if right else 0)
         text = ""
         for part in self.parts:
-            longer = f"{text}  {printable(part)}" if text else printable(part)
+            longer = f"{text}  {plain(part)}" if text else plain(part)
             if cell_len(longer) > room:
                 # The first part says what it is about: rather cut than left out.
-                text = text or set_cell_size(longer, max(0, room - 1)) + "…"
+                text = text or set_cell_size(longer, max(0, room - 1)) + plain("…")
                 break
             text = longer
         gap = width - cell_len(text) - cell_len(right)

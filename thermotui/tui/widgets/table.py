@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,8 +15,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from thermotui.analysis.format import printable
+from thermotui.tui.charts.numbers import to_ascii
 
 Role = Literal["plain", "muted", "good", "minor", "warning", "critical", "accent"]
 
@@ -45,6 +48,13 @@ class Row:
     cells: tuple[Cell, ...]
     heading: bool = False
     """Whether it only names the rows below; the cursor passes it by."""
+
+
+def plain_text(widget: Widget) -> Callable[[str], str]:
+    """What makes text fit for the widget's screen: control characters escaped, ASCII where that is wanted."""
+    if widget.screen.has_class("-ascii"):
+        return lambda text: to_ascii(printable(text))
+    return printable
 
 
 class Table(ScrollView, can_focus=True):
@@ -232,11 +242,11 @@ class Table(ScrollView, can_focus=True):
         return self._strip(row.cells, width, "", row.key == self.cursor)
 
     def _strip(self, cells: tuple[Cell, ...], width: int, component: str, cursor: bool = False) -> Strip:
-        parts = []
+        parts, plain = [], plain_text(self)
         for cell, column, size in zip(cells, self._columns, self._widths(), strict=True):
-            text = printable(cell.text)
+            text = plain(cell.text)
             if cell_len(text) > size:
-                text = set_cell_size(text, max(0, size - 1)) + ("…" if size else "")
+                text = set_cell_size(text, max(0, size - 1)) + (plain("…") if size else "")
             padding = " " * (size - cell_len(text))
             text = padding + text if column.align == "right" else text + padding
             parts += [(text, component or f"table--{cell.role}"), (" ", component or "table--plain")]

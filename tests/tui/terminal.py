@@ -1,0 +1,100 @@
+"""`thermotui watch` in a pseudo-terminal, seen through a terminal emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pyte
+
+
+@dataclass
+class Terminal:
+    """A process in a terminal of `columns` × `lines`. raw: every byte it sent."""
+
+    pid: int
+    descriptor: int
+    columns: int
+    lines: int
+    raw: bytearray = field(default_factory=bytearray)
+    status: int | None = None
+
+    def __post_init__(self) -> None:
+        self.emulator = pyte.Screen(self.columns, self.lines)
+        self._stream = pyte.ByteStream(self.emulator)
+
+    def read(self, seconds: float) -> int:
+        """Take what comes within so many seconds; the number of bytes."""
+        until, before = time.monotonic() + seconds, len(self.raw)
+        while (left := until - time.monotonic()) > 0:
+            ready, _, _ = select.select([self.descriptor], [], [], left)
+            if not ready:
+                break
+            try:
+                data = os.read(self.descriptor, 65536)
+            except OSError:  # Linux says so where the other end is closed
+                break
+            if not data:
+                break
+            self.raw += data
+            self._stream.feed(data)
+        return len(self.raw) - before
+
+    def wait_for(self, words: str, seconds: float = 20) -> None:
+        """Read until the words stand on the screen."""
+        until = time.monotonic() + seconds
+        while words not in self.text:
+            assert time.monotonic() < until, f"never saw {words!r}:\n{self.text}\n{bytes(self.raw[-2000:])!r}"
+            self.read(0.1)
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        os.write(self.descriptor, keys.encode())
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen."""
+        return "\n".join(line.rstrip() for line in self.emulator.display)
+
+    def wait_for_end(self, seconds: float = 10) -> int:
+        """The exit status."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+                return self.status
+        raise AssertionError(f"still running:\n{self.text}")
+
+
+@contextmanager
+def watching(*arguments: str, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
+    """`thermotui watch ARGUMENTS` in a terminal of that size; killed at the end if it still runs."""
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        dropped = ("COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
+        kept = {name: value for name, value in os.environ.items() if name not in dropped}
+        command = [sys.executable, "-m", "thermotui", "watch", *arguments]
+        os.execve(sys.executable, command, kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | environment)
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    terminal = Terminal(pid, descriptor, columns, lines)
+    try:
+        yield terminal
+    finally:
+        if terminal.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(descriptor)
