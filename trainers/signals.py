@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class StopWish:
@@ -22,7 +23,7 @@ def catching() -> Iterator[StopWish]:
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
-    previous = {}
+    previous: dict[int, Any] = {}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         wish.signal = signal.Signals(number)
