@@ -35,7 +35,7 @@ def _draw(data: ChartData, scale: Scale, width: int) -> list[str]:
     place, extent = layout(width, HEIGHT), data.extent()
     columns = columns_of(data, extent, place.cells, "braille")
     axis = fit_axis(*value_range(columns)[:2], scale, value_range(columns)[2])
-    return [data.title, *draw(data, columns, place, axis, extent).text()]
+    return [data.title, *draw(replace(data, title=""), columns, place, axis, extent).text()]
 
 
 def _chart(title: str, series: Sequence[SeriesData], x_label: str = "step") -> ChartData:

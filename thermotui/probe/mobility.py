@@ -24,13 +24,24 @@ class Mobility:
     """Reads the mobility of each layer off the optimizer."""
 
     def __init__(self, optimizer: Optimizer, layers: Sequence[Sequence[Parameter]]) -> None:
-        self._optimizer = optimizer
+        # Accelerate hands out a wrapper that only forwards.
+        inner = getattr(optimizer, "optimizer", None)
+        self.optimizer = inner if isinstance(inner, Optimizer) else optimizer
         self._layers = layers
+        self._shares = np.empty((0, 0))
 
     def rates(self) -> NDArray[np.float64]:
-        """Learning rate × momentum factor of each layer, [L]; 0 where the optimizer has none of its parameters."""
-        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        return np.array([self._rate(layer, groups) for layer in self._layers])
+        """Learning rate × momentum factor of each layer, [L]; 0 for parameters that the optimizer does not have."""
+        groups = self.optimizer.param_groups
+        if self._shares.shape[1] != len(groups):
+            index = {id(p): column for column, group in enumerate(groups) for p in group["params"]}
+            self._shares = np.zeros((len(self._layers), len(groups)))
+            for row, layer in enumerate(self._layers):
+                size = sum(p.numel() for p in layer)
+                for parameter in layer:
+                    if id(parameter) in index:
+                        self._shares[row, index[id(parameter)]] += parameter.numel() / size
+        return np.asarray(self._shares @ [_rate(group) for group in groups])
 
     def preconditioner(self) -> Tensor | None:
         """Mean of 1/(√v̂ + ε) over each layer, [L] on the device; None where the optimizer has no such state."""
@@ -40,12 +51,12 @@ class Mobility:
     @property
     def learning_rate(self) -> float:
         """That of the first parameter group."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def note(self) -> str | None:
         """What has to be said of the optimizer in the log; None for vanilla SGD."""
-        name = type(self._optimizer).__name__
-        group: dict[str, Any] = self._optimizer.param_groups[0]
+        name = type(self.optimizer).__name__
+        group: dict[str, Any] = self.optimizer.param_groups[0]
         if name == "SGD" and not group.get("momentum", 0.0):
             return None
         if name == "SGD":
@@ -55,23 +66,11 @@ class Mobility:
             "times the mean preconditioner where the optimizer has one."
         )
 
-    @staticmethod
-    def _rate(layer: Sequence[Parameter], groups: dict[int, dict[str, Any]]) -> float:
-        total = 0.0
-        for parameter in layer:
-            group = groups.get(id(parameter))
-            if group is not None:
-                factor = (
-                    (1.0 - group.get("dampening", 0.0)) / (1.0 - group["momentum"]) if group.get("momentum") else 1.0
-                )
-                total += float(group["lr"]) * factor * parameter.numel()
-        return total / sum(parameter.numel() for parameter in layer)
-
     def _mean(self, layer: Sequence[Parameter]) -> Tensor | None:
-        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
+        groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
         sums = []
         for parameter in layer:
-            state = self._optimizer.state.get(parameter, {})
+            state = self.optimizer.state.get(parameter, {})
             key = next((name for name in SECOND_MOMENTS if name in state), None)
             if key is None:
                 return None
@@ -81,3 +80,8 @@ class Mobility:
                 moment = moment / (1.0 - group["betas"][1] ** state["step"])
             sums.append((1.0 / (moment.sqrt() + group["eps"])).sum(dtype=torch.float32))
         return torch.stack(sums).sum() / sum(parameter.numel() for parameter in layer)
+
+
+def _rate(group: dict[str, Any]) -> float:
+    momentum = group.get("momentum") or 0.0
+    return float(group["lr"]) * ((1.0 - group.get("dampening", 0.0)) / (1.0 - momentum) if momentum else 1.0)

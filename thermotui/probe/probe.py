@@ -17,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn import Parameter
@@ -132,6 +134,8 @@ class Probe:
         self._recorder = StepRecorder(
             inner, self._layers, sketch=sketch, per_sample=per_sample, seed=seed, on_gradient=self._read_gradient
         )
+        # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
+        self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
         self._start = copies(self._parameters)
         self._scaler = scaler
         self._summed = reduction == "sum"
@@ -142,6 +146,13 @@ class Probe:
         self._step = start_step
         self._measured = 0
         self._scale: Tensor | None = None
+        self._seldom = self._projecting = False
+        self._force: list[list[Tensor]] | None = None
+        self._before: list[list[Tensor]] | None = None
+        self._replay: Callable[[], Tensor] | None = None
+        self._rates: NDArray[np.float64] | None = None
+        self._learning_rate = 0.0
+        self._current = Step()
         device = self._parameters[0][0].device
         self._one = torch.ones((), device=device)
         self._blank = torch.full((len(self._layers),), torch.nan, device=device)
@@ -184,36 +195,55 @@ class Probe:
         replay: gives the loss of this very batch at the parameters of when it is called; with it the gap of
         reversibility is measured every `full_interval` steps. An exception inside leaves the step unlogged.
         """
-        began = time.monotonic()
-        measuring = self._interval.start(self._step, began)
-        full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
-        seldom = measuring and self._measured % SELDOM == 0
-        force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
-        before = copies(self._parameters) if full and replay is not None else None
-        # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
-        projecting = self._step // self._window % self.interval == 0
-        self._scale = None
-        differences = measuring or self._interval.precedes_measurement(self._step)
-        self._reader.begin_step(Wanted(measuring, projecting, seldom, force is not None, differences))
-        self._recorder.begin_step(measuring=measuring)
-        current = Step()
+        current = self.begin_step(replay=replay)
         yield current
+        self.end_step()
+
+    def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
+        """The first half of `step`, for frameworks that call back instead of handing over the loop."""
+        measuring = self._interval.start(self._step, time.monotonic())
+        full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
+        self._seldom = measuring and self._measured % SELDOM == 0
+        # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
+        self._projecting = self._step // self._window % self.interval == 0
+        self._force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
+        self._replay = replay if full else None
+        self._before = copies(self._parameters) if self._replay is not None else None
+        self._scale = self._rates = None
+        self._learning_rate = self._mobility.learning_rate
+        differences = measuring or self._interval.precedes_measurement(self._step)
+        wanted = Wanted(measuring, self._projecting, self._seldom, self._force is not None, differences)
+        self._reader.begin_step(wanted)
+        self._recorder.begin_step(measuring=measuring)
+        self._current = Step()
+        return self._current
+
+    def micro_batch(self, samples: int) -> None:
+        """Say how many samples the next forward pass holds, where the model's own input does not show it."""
+        self._recorder.count(samples)
+
+    def end_step(self) -> None:
+        """The second half of `step`, after the optimizer's."""
+        measured = self._reader.wanted.squares
+        rates = self._mobility.rates() if self._rates is None else self._rates
         with torch.no_grad():
-            raw = self._raw_figures(seldom, force) if measuring else None
-            window = self._record_projections() if projecting else None
-        if raw is not None and before is not None and replay is not None:
-            rates = self._mobility.rates().tolist()
+            raw = self._raw_figures() if measured else None
+            window = self._record_projections() if self._projecting else None
+        if raw is not None and self._before is not None and self._replay is not None:
+            replay = self._replay
             ascent = gradient_of(lambda: [replay()], self._parameters)
-            raw["gap"] = reversibility_gap(before, self._parameters, ascent, rates)
-        self._hand_over(current, raw, window)
-        if measuring:
+            raw["gap"] = reversibility_gap(self._before, self._parameters, ascent, rates.tolist())
+        self._hand_over(self._current, rates, raw, window)
+        if measured:
             self._reader.differenced = self._recorder.unserved()
-        self._measured += measuring
+        self._force = self._before = self._replay = None
+        self._measured += measured
         self._step += 1
 
     def close(self, state: Literal["finished", "failed", "interrupted"] = "finished", message: str = "") -> None:
         """Write what is left, close the log and take the hooks off the model."""
         self._recorder.detach()
+        self._rate_hook.remove()
         self._log.close(state, message)
 
     def __enter__(self) -> Self:
@@ -229,13 +259,16 @@ class Probe:
         else:
             self.close("failed", f"{type(error).__name__}: {error}")
 
+    def _note_rates(self, *unused: Any) -> None:
+        self._rates, self._learning_rate = self._mobility.rates(), self._mobility.learning_rate
+
     def _read_gradient(self, layer: int, parameter: Parameter) -> None:
         if self._scaler is not None and self._scale is None:
             self._scale = self._scaler.scale(self._one)
         self._reader.read(parameter, self._scale)
 
-    def _raw_figures(self, seldom: bool, force: list[list[Tensor]] | None) -> dict[str, Tensor]:
-        noise = self._recorder.take_noise()
+    def _raw_figures(self) -> dict[str, Tensor]:
+        noise, force = self._recorder.take_noise(), self._force
         figures = {
             "squares": noise.squares,
             "variance": noise.variance,
@@ -244,7 +277,7 @@ class Probe:
         }
         if self._reader.differenced:
             figures["from_steps"] = self._reader.differences()
-        if seldom:
+        if self._seldom:
             figures["pairing"] = self._reader.pairings()
             moved = power_sums(difference(self._parameters, self._start), 2)
             figures["drift"] = moved / power_sums(self._start, 2)
@@ -275,7 +308,9 @@ class Probe:
         self._series.clear()
         return series
 
-    def _hand_over(self, current: Step, raw: dict[str, Tensor] | None, window: Tensor | None) -> None:
+    def _hand_over(
+        self, current: Step, rates: NDArray[np.float64], raw: dict[str, Tensor] | None, window: Tensor | None
+    ) -> None:
         now = time.time()
         if window is not None:
             self._log.autocorrelation(self._step, window_autocorrelation(window, self._lags))
@@ -287,8 +322,8 @@ class Probe:
                 step=self._step,
                 time=now,
                 samples=self._recorder.step_samples,
-                learning_rate=self._mobility.learning_rate,
-                rates=self._mobility.rates() if stacked is not None else None,
+                learning_rate=self._learning_rate,
+                rates=rates,
                 scale=self._scale,
                 loss=current.loss,
                 accuracy=current.accuracy,

@@ -94,6 +94,7 @@ class StepRecorder:
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
         self._reading = False
+        self._told = False
         self._handles: list[RemovableHandle] = []
         self._attach(model)
 
@@ -111,10 +112,17 @@ class StepRecorder:
         """Forget the last step."""
         self.measuring = measuring
         self.step_samples = 0
+        self._told = False
         for track in self._tracks:
             track.calls.clear()
             track.waiting = {id(parameter) for parameter in track.layer.parameters}
             track.parts.clear()
+
+    def count(self, samples: int) -> None:
+        """Take the number of samples of the next micro-batch from the caller instead of the model's input."""
+        self._told = True
+        self.samples = samples
+        self.step_samples += samples
 
     def take_noise(self) -> NoiseSums:
         """The step's sums; the hooks rest until the next step."""
@@ -172,7 +180,7 @@ class StepRecorder:
                 self._handles.append(site.module.register_forward_hook(called, with_kwargs=True))
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._reading or not torch.is_grad_enabled():
+        if self._told or self._reading or not torch.is_grad_enabled():
             return
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim() > 0]
         self.samples = tensors[0].shape[0] if tensors else 0

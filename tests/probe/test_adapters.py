@@ -1,0 +1,85 @@
+"""The callbacks against the real frameworks, where they are installed (extras `lightning` and `transformers`)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thermotui.runlog.reader import RunLogReader
+
+
+def check_log(path: Path, steps: int, batch: int) -> None:
+    """What `watch` needs of a log: a finished run with losses and a temperature for each layer and step."""
+    with RunLogReader(path) as log:
+        assert log.state().state == "finished"
+        assert log.header.batch_size == batch
+        rows, reservoir = log.read("steps"), log.read("reservoir")
+        assert rows["step"].tolist() == list(range(steps))
+        assert np.isfinite(rows["loss"]).all() and np.isfinite(rows["gradient_norm"]).all()
+        assert np.isfinite(reservoir["temperature"]).all()
+        assert (reservoir["temperature"] > 0).all()
+        assert all("within the batch" in layer.estimator for layer in log.header.layers)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_lightning(tmp_path: Path, accumulate: int) -> None:
+    lightning = pytest.importorskip("lightning.pytorch")
+    from thermotui.probe.lightning import ThermotuiCallback
+
+    class Classifier(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            # Not through the module's own forward.
+            return F.cross_entropy(self.network(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    torch.manual_seed(0)
+    data = torch.utils.data.TensorDataset(torch.randn(48, 6), torch.randint(3, (48,)))
+    trainer = lightning.Trainer(
+        max_epochs=2,
+        accumulate_grad_batches=accumulate,
+        callbacks=[ThermotuiCallback(tmp_path / "log.h5", window=20)],
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(Classifier(), torch.utils.data.DataLoader(data, batch_size=8))
+    check_log(tmp_path / "log.h5", 12 // accumulate, 8 * accumulate)
+
+
+def test_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from thermotui.probe.transformers import ThermotuiCallback
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(vocab_size=13, max_position_embeddings=32, tie_word_embeddings=True, **sizes)
+    )
+    tokens = torch.randint(13, (32, 10))
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=6,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    data = [{"input_ids": row, "labels": row} for row in tokens]
+    callback = ThermotuiCallback(tmp_path / "log.h5", window=20)
+    transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+    check_log(tmp_path / "log.h5", 6, 8)

@@ -1,0 +1,68 @@
+"""The probe as a callback of the Hugging Face Trainer (the extra `transformers`).
+
+trainer = Trainer(model, args, train_dataset=data, callbacks=[ThermotuiCallback("runs/mine.h5")])
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from thermotui.probe.probe import Probe, Step
+
+
+class ThermotuiCallback(TrainerCallback):
+    """Measures the model while the Trainer trains it; the loss logged is that of the model's last micro-batch."""
+
+    def __init__(self, log: Path | str, **options: Any) -> None:
+        """log: the run log. options: those of `Probe` beside the model and the optimizer."""
+        self._log = log
+        self._options = options
+        self._probe: Probe | None = None
+        self._step = Step()
+        self._loss: RemovableHandle | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module,
+        optimizer: Optimizer,
+        **unused: Any,
+    ) -> None:
+        """Attach."""
+        options: dict[str, Any] = {"family": type(model).__name__, "steps": state.max_steps} | self._options
+        self._probe = Probe(model, optimizer, log=self._log, **options)
+        self._loss = model.register_forward_hook(self._note_loss)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any
+    ) -> None:
+        """Begin a step of the optimizer; its micro-batches follow."""
+        if self._probe is not None:
+            self._step = self._probe.begin_step()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any) -> None:
+        """End it."""
+        if self._probe is not None:
+            self._probe.end_step()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any
+    ) -> None:
+        """Close the log."""
+        if self._probe is not None:
+            self._probe.close()
+        if self._loss is not None:
+            self._loss.remove()
+
+    def _note_loss(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        loss = getattr(output, "loss", None)
+        if isinstance(loss, Tensor) and module.training:
+            self._step.record(loss=loss)
