@@ -35,5 +35,5 @@ def catching() -> Iterator[StopWish]:
     try:
         yield wish
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)
