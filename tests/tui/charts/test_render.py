@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thermotui.tui.charts.axes import read_out
 from thermotui.tui.charts.frame import Frame, blank, changed_spans, runs
 from thermotui.tui.charts.model import SCALES, ChartData, Mark, Scale, SeriesData, Shade, raw_series
+from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
 from thermotui.tui.charts.raster import GLYPHS, MODES, Mode
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
 from thermotui.tui.charts.roles import ROLE
-from thermotui.tui.charts.rows import draw_heatmap, draw_sparklines, short_names
+from thermotui.tui.charts.rows import VALUE_WIDTH, draw_heatmap, draw_sparklines, short_names, value_text
 from thermotui.tui.charts.scales import Axis, sticky_axis
 
 WIDTH, HEIGHT = 80, 16
@@ -255,3 +257,13 @@ def _information() -> ChartData:
         tuple(raw_series(name, x, np.full(10, value), se) for name, value, se in lines),
         notes=("stride 10",),
     )
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-12, 1e12), st.booleans())
+def test_the_number_beside_a_sparkline_is_never_cut(value: float, error: float, ascii_only: bool) -> None:
+    series = raw_series("layer", [0.0], [value], [error])
+    text = value_text(series, ascii_only=ascii_only)
+    shown, deviation = read_out(series, None)[:2]
+    whole = {format_value(shown, deviation), format_compact(shown, deviation)}
+    assert len(text) <= VALUE_WIDTH
+    assert text in {"…", "~"} | whole | {to_ascii(each) for each in whole}

@@ -132,6 +132,7 @@ def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_o
         _Header(title=True, values=count),
         _Header(title=not several, values=count),
         *(_Header(title=not several, short=True, values=values) for values in range(count, -1, -1)),
+        _Header(values=0, gap=" "),
     ]
     for variant in variants:
         parts = variant.parts(data, cursor, ascii_only=ascii_only)
@@ -154,6 +155,7 @@ class _Header:
     unit: bool = False
     notes: bool = False
     short: bool = False
+    gap: str = "  "
 
     def parts(self, data: ChartData, cursor: float | None, *, ascii_only: bool) -> list[tuple[str, str]]:
         """Texts with their roles, each but the first with the blanks before it."""
@@ -163,7 +165,7 @@ class _Header:
         if self.notes:
             parts += [(f" {note}", "muted") for note in data.notes]
         if cursor is not None:
-            parts.append((f"  {data.x_label} {cursor:.0f}", "cursor"))
+            parts.append((f"{self.gap}{data.x_label} {cursor:.0f}", "cursor"))
         for index, series in enumerate(data.series):
             name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
             text = ""
@@ -171,6 +173,6 @@ class _Header:
                 value, error, _ = read_out(series, cursor)
                 compact = format_compact(value, error) if self.short else ""
                 text = f" {compact or format_value(value, error, exact=series.exact)}"
-            parts.append((("  " if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
+            parts.append(((self.gap if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
             parts.append((name + text, "plain"))
         return [(to_ascii(text), role) for text, role in parts] if ascii_only else parts

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from textual.message import Message
 from textual.reactive import reactive
 
+from thermotui.tui.charts.axes import write_x_axis
 from thermotui.tui.charts.buckets import to_columns
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
@@ -26,16 +28,17 @@ from thermotui.tui.charts.rows import (
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import StepView
 
-TALLEST = 3
-"""Most rows of cells that a layer gets where there is room."""
-
-
+BELOW = 3
+"""Rows that the steps and the key of a heatmap take, where there is room for them."""
 LOGARITHMIC_FROM = 30.0
 """Ratio of the largest to the smallest value from which on colours are logarithmic."""
 
 
 class LayerRows(CellWidget, can_focus=True):
     """What sparklines and heatmap share: a ChartData whose series are the layers, scrolling, and a selected layer."""
+
+    TALLEST: ClassVar[int] = 4
+    """Most rows of cells that a layer gets where there is room."""
 
     data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
     selected: reactive[int] = reactive(0, repaint=False, init=False)
@@ -67,7 +70,7 @@ class LayerRows(CellWidget, can_focus=True):
         super().__init__(name=name, id=id, classes=classes)
         self.view = view if view is not None else StepView()
         self._first = 0
-        self._tall = 1
+        self._tall = self._count = 1
         self._announced: tuple[tuple[float, float], int] | None = None
         self.set_reactive(LayerRows.data, data)
 
@@ -99,17 +102,18 @@ class LayerRows(CellWidget, can_focus=True):
     def rows_in_sight(self, height: int) -> tuple[SeriesData, ...]:
         """The layers in sight in `height` rows of cells: scrolled so that the selected one is among them."""
         series = self.data.series if self.data else ()
-        self._tall = min(max(height // max(len(series), 1), 1), TALLEST)
+        self._tall = min(max(height // max(len(series), 1), 1), self.TALLEST)
         height = max(height // self._tall, 1)
         self._first = min(self._first, self.selected, max(len(series) - height, 0))
         self._first = max(self._first, self.selected - height + 1, 0)
+        self._count = height
         return series[self._first : self._first + height]
 
     def names(self, width: int) -> tuple[str, ...]:
         """What to call the layers in sight in rows of `width` cells."""
         series = self.data.series if self.data else ()
         names = short_names([each.name for each in series], name_room(width))
-        return names[self._first : self._first + max(self.size.height // self._tall, 1)]
+        return names[self._first : self._first + self._count]
 
     def resolve(self, columns: int) -> tuple[float, float]:
         """The steps to show in `columns` columns; announces them when they changed."""
@@ -165,13 +169,14 @@ class LayerSparklines(LayerRows):
 
 
 class Heatmap(LayerRows):
-    """Layer by step in colours, with one scale of colours for all layers, and its key below where there is room.
+    """Layer by step in colours, one scale of colours for all layers; steps, alerts and the key below if there is room.
 
     The colours are logarithmic where no value is below zero and the values span more than LOGARITHMIC_FROM, so that a
     single hot layer leaves the others readable; with `logarithmic` also where they span less.
     """
 
     DEFAULT_CSS = "Heatmap { height: 1fr; width: 1fr; }"
+    TALLEST = 6
     logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
 
     def __init__(
@@ -193,7 +198,8 @@ class Heatmap(LayerRows):
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the rows in sight; the colours span the values of every layer, so that scrolling changes none."""
         everything = self.data.series if self.data else ()
-        series = self.rows_in_sight(height)
+        below = BELOW if height >= len(everything) + BELOW else 0
+        series = self.rows_in_sight(height - below)
         names = self.names(width)
         place = row_layout(width, names, values=False)
         x_range = self.resolve(place.plot)
@@ -214,9 +220,11 @@ class Heatmap(LayerRows):
             tall=self._tall,
         )
         frame = self.fill(rows, height)
-        if series and rows.height < height:
+        if self.data is not None and series and below:
+            ascii_only = self.mode == "ascii"
+            write_x_axis(frame, rows.height, place.name, x_range, self.data, ascii_only=ascii_only, labels=True)
             note = "log" if logarithmic else ""
-            write_key(frame, rows.height, place.name, levels, self.mode, colours=colours, note=note)
+            write_key(frame, rows.height + 2, place.name, levels, self.mode, colours=colours, note=note)
         return frame
 
     def _fit(self, values: Floats) -> None:

@@ -11,7 +11,7 @@ from thermotui.tui.charts.axes import read_out
 from thermotui.tui.charts.buckets import Columns, to_columns
 from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import Floats, SeriesData
-from thermotui.tui.charts.numbers import format_value, to_ascii
+from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
 from thermotui.tui.charts.raster import GLYPHS, Mode, fill_between, line, pack
 from thermotui.tui.charts.roles import HEAT_LEVELS, ROLE
 
@@ -62,6 +62,16 @@ def spark_range(columns: Columns) -> tuple[float, float]:
     return float(finite_low.min()), float(finite_high.max())
 
 
+def value_text(series: SeriesData, *, ascii_only: bool) -> str:
+    """The last value with its error in at most VALUE_WIDTH cells: a number is written another way, but never cut."""
+    value, error, _ = read_out(series, None)
+    for text in (format_value(value, error, exact=series.exact), format_compact(value, error)):
+        shown = to_ascii(text) if ascii_only else text
+        if len(shown) <= VALUE_WIDTH:
+            return shown
+    return "~" if ascii_only else "…"
+
+
 def draw_sparklines(
     series: Sequence[SeriesData],
     names: Sequence[str],
@@ -96,10 +106,8 @@ def draw_sparklines(
         frame.characters[plot] = glyphs.characters[pack(rows, mode)]
         frame.foreground[plot] = ROLE[each.colour_role]
         if place.value:
-            value, error, _ = read_out(each, None)
-            text = format_value(value, error, exact=each.exact)
-            text = to_ascii(text) if mode == "ascii" else text
-            frame.write(y, width - min(len(text), VALUE_WIDTH), text[:VALUE_WIDTH], "plain")
+            text = value_text(each, ascii_only=mode == "ascii")
+            frame.write(y, width - len(text), text, "plain")
     return frame
 
 
@@ -137,7 +145,8 @@ def draw_heatmap(
         else:
             # The lowest level is a blank and would look like nothing measured.
             frame.characters[plot] = np.where(known, characters[np.maximum(level, 1)], ord(" "))
-            frame.foreground[plot] = np.where(known, level + ROLE["heat_0"], 0)
+            # The lowest colour is near that of the background.
+            frame.foreground[plot] = np.where(known, np.maximum(level, 1) + ROLE["heat_0"], 0)
     return frame
 
 
