@@ -20,6 +20,7 @@ from thermotui.runlog.exchange.parquet_table import write_parquet
 from thermotui.runlog.exchange.records import read_records
 from thermotui.runlog.exchange.selection import new_output, select
 from thermotui.runlog.exchange.tensorboard_events import read_events, write_events
+from thermotui.runlog.exchange.wandb_run import read_frames
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS
 
@@ -194,3 +195,27 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path) -> None:
     with new_output(target, force=True) as path:
         path.write_text("new")
     assert target.read_text() == "new"
+
+
+def test_frames_of_a_wandb_file_cross_blocks_and_may_be_cut_off(tmp_path: Path) -> None:
+    """Records framed here as LevelDB's log format says: checksum, length, kind; never across a block of 32 KiB."""
+    records = [b"a" * 10, b"b" * 40_000, b"", b"c" * 32_700, b"d" * 100]
+    data = bytearray(b":W&B\x00\x00\x00")
+    for record in records:
+        rest, first = record, True
+        while True:
+            left = 32_768 - len(data) % 32_768
+            if left < 7:
+                data += bytes(left)
+                left = 32_768
+            part, rest = rest[: left - 7], rest[left - 7 :]
+            kind = {(True, True): 1, (True, False): 2, (False, False): 3, (False, True): 4}[first, not rest]
+            data += bytes(4) + len(part).to_bytes(2, "little") + bytes([kind]) + part
+            first = False
+            if not rest:
+                break
+    path = tmp_path / "run.wandb"
+    path.write_bytes(data)
+    assert list(read_frames(path)) == records
+    path.write_bytes(data[:-50])
+    assert list(read_frames(path)) == records[:-1]

@@ -204,7 +204,7 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
                 assert length >= int(said[-1]) if said else length >= kept
                 assert reader.state(time.time() + 5).state == "crashed"
             lengths.append(length)
-    assert max(lengths) > 1000
+    assert max(lengths) > 300
     assert {entry.name for entry in tmp_path.glob("*.h5")} == {f"{number}.h5" for number in range(10)}
 
 

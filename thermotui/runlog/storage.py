@@ -60,6 +60,8 @@ class Storage:
                     self._append(table, done)
 
     def _append(self, table: h5py.Dataset, rows: Rows) -> None:
+        # Gives a waiting training thread the interpreter between two calls into HDF5, which hold on to it.
+        time.sleep(0)
         append_to_table(table, rows)
         self._unflushed[table.id.id] = table
 

@@ -18,18 +18,22 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 def read_wandb(path: Path) -> Iterator[dict[str, Any]]:
     """Records of the run's history, with "_step" and "_timestamp", up to the last whole one of a run cut off."""
     try:
+        from google.protobuf.message import DecodeError
         from wandb.proto.wandb_internal_pb2 import Record
     except ImportError as error:
         raise InputError(f"{path}: W&B files need wandb; install it with: pip install wandb") from error
-    for data in _frames(path):
+    for data in read_frames(path):
         record = Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            yield {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+        try:
+            record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                yield {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+        except (DecodeError, ValueError) as error:
+            raise InputError(f"{path}: is a damaged W&B run file ({error})") from error
 
 
-def _frames(path: Path) -> Iterator[bytes]:
+def read_frames(path: Path) -> Iterator[bytes]:
     """The records of a LevelDB-style log: frames of checksum, length and kind that never cross a block of 32 KiB."""
     with path.open("rb") as file:
         if not file.read(FILE_HEADER).startswith(b":W&B"):

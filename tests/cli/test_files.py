@@ -1,0 +1,148 @@
+"""`export`, `import`, `repair`, `replay` at the command line: what goes where, and how bad input is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import Header, Layer
+from thermotui.runlog.writer import RunLogWriter
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A finished run of 200 steps at 1,000 steps a second, two layers measured every tenth."""
+    path = tmp_path / "run.h5"
+    with RunLogWriter.create(path, Header("run", 1e9, "softmax", (Layer("a", 1), Layer("b", 2)))) as writer:
+        for step in range(200):
+            writer.append("steps", step=step, time=1e9 + step / 1000, loss=1 / (1 + step))
+            if step % 10 == 0:
+                writer.append("reservoir", step=step, time=1e9 + step / 1000, temperature=np.float32([step, 1]))
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Runs a command in this process, in a directory of its own: (status, standard output, standard error)."""
+    from thermotui.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["thermotui", *arguments])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        said = capsys.readouterr()
+        return leaving.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_csv_goes_to_standard_output(call, log: Path) -> None:
+    status, out, err = call("export", "run.h5", "--stream", "reservoir", "--field", "temperature", "--steps", "50:80")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "step,temperature[a],temperature[b]",
+        "50,50.0,1.0",
+        "60,60.0,1.0",
+        "70,70.0,1.0",
+        "80,80.0,1.0",
+    ]
+
+
+@pytest.mark.parametrize(("output", "made"), [("out.csv", "steps.csv"), ("out.parquet", "steps.parquet")])
+def test_several_streams_make_a_directory(call, log: Path, tmp_path: Path, output: str, made: str) -> None:
+    assert call("export", "run.h5", "--output", output)[:2] == (0, f"{output}\n")
+    assert (tmp_path / output / made).is_file()
+
+
+def test_npz_and_events(call, log: Path, tmp_path: Path) -> None:
+    assert call("export", "run.h5", "-o", "out.npz")[0] == 0
+    assert np.load("out.npz")["reservoir.temperature"].shape == (20, 2)
+    assert call("export", "run.h5", "-o", "events", "--format", "tensorboard", "--stream", "steps")[0] == 0
+    assert call("import", "events", "--log", "back.h5")[0] == 0
+    with RunLogReader(tmp_path / "back.h5") as back, RunLogReader(log) as first:
+        np.testing.assert_array_equal(back.read("steps")["loss"], first.read("steps")["loss"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["export", "none.h5"], "none.h5: no such file"),
+        (["export", "run.h5", "--stream", "stepz"], "there is no stream 'stepz'"),
+        (["export", "run.h5", "--field", "los"], "none of the chosen streams has a field 'los'"),
+        (["export", "run.h5", "--steps", "9:1"], "not of the form FIRST:LAST"),
+        (["export", "run.h5", "-o", "out.xls"], "its ending is no format"),
+        (["export", "run.h5", "-o", "run.h5", "--format", "csv"], "exists already"),
+        (["export", "run.h5", "--format", "npz"], "standard output takes one stream as CSV"),
+        (["import", "run.h5"], "not a CSV, JSONL, TensorBoard"),
+        (["import", "none.csv"], "no such file"),
+        (["import", "run.h5", "--column", "loss"], "not of the form FIELD=NAME"),
+        (["repair", "none.h5"], "no such file"),
+        (["repair", "run.h5", "--in-place", "-o", "x.h5"], "exclude each other"),
+        (["replay", "run.h5", "--speed", "0"], "must be above 0"),
+        (["replay", "run.h5", "--log", "run.h5", "--speed", "1e9"], "exists already"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(call, log: Path, tmp_path: Path, arguments, sentence) -> None:
+    before = log.read_bytes()
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert sentence in " ".join(err.split())
+    assert "Traceback" not in err
+    assert log.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run.h5"]
+
+
+def test_import_of_a_csv_says_what_it_took(call, tmp_path: Path) -> None:
+    with (tmp_path / "other.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["iter", "nll", "speed"], [1, 0.5, 7], [2, 0.25, 8]])
+    status, out, err = call("import", "other.csv", "--column", "loss=nll")
+    assert (status, out) == (0, "other.csv.h5 (2 steps from CSV)\n")
+    assert "loss: nll" in err
+    assert "left out: speed" in err
+    assert "no thermodynamic quantity was measured" in err
+
+
+def test_repair_reports_and_writes_beside(call, log: Path, tmp_path: Path) -> None:
+    log.write_bytes(log.read_bytes()[:-1000])
+    cut = log.read_bytes()
+    status, out, _ = call("repair", "run.h5", "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert report["sound"] is False
+    assert report["problems"] == ["cut short by 1000 bytes"]
+    assert log.read_bytes() == cut
+    with RunLogReader(tmp_path / "run.repaired.h5") as reader:
+        assert reader.header.run_id == "run"
+    assert call("repair", "run.h5", "--in-place")[0] == 0
+    assert call("inspect", "run.h5")[0] == 0
+
+
+def test_replay_writes_a_log_that_is_watched(call, log: Path, tmp_path: Path) -> None:
+    status, out, err = call("replay", "run.h5", "--speed", "2")
+    assert (status, out) == (0, "run.replay.h5\n")
+    assert "thermotui watch run.replay.h5" in err
+    with RunLogReader(tmp_path / "run.replay.h5") as reader:
+        assert reader.length("steps") == 200
+        assert reader.length("reservoir") == 20
+
+
+def test_none_of_them_imports_torch_or_the_screen(log: Path) -> None:
+    program = (
+        "import sys; from thermotui.cli.main import main; sys.argv = ['thermotui', *{}]\n"
+        "try: main()\n"
+        "finally: print(sorted({{'torch', 'textual', 'pyarrow', 'tensorboard'}} & set(sys.modules)), file=sys.stderr)"
+    )
+    for arguments in (["export", str(log)], ["repair", str(log), "--in-place"]):
+        result = subprocess.run(
+            [sys.executable, "-c", program.format(arguments)], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert result.stderr.splitlines()[-1] == "[]"
