@@ -10,6 +10,7 @@ import resource
 import sys
 from pathlib import Path
 
+from thermotui.analysis.inspection import inspect_run
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.repair import repair
@@ -17,7 +18,7 @@ from thermotui.runlog.schema import STREAMS
 
 
 def read_everything(path: Path, scratch: Path) -> str:
-    """Header, state, lengths, windows, step ranges, overviews of every stream, and a repair into `scratch`."""
+    """Header, state, lengths, windows, step ranges, overviews of every stream; `inspect`; a repair into `scratch`."""
     said = "sound"
     try:
         with RunLogReader(path) as reader:
@@ -28,6 +29,10 @@ def read_everything(path: Path, scratch: Path) -> str:
                     read_stream(reader, stream.name)
                 except InputError as error:
                     said = str(error)
+    except InputError as error:
+        said = str(error)
+    try:
+        inspect_run(path)
     except InputError as error:
         said = str(error)
     scratch.unlink(missing_ok=True)
