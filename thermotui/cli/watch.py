@@ -54,13 +54,14 @@ def _writes_unicode() -> bool:
 
 
 def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> None:
+    from thermotui.tui.charts.numbers import to_ascii
     from thermotui.tui.plain_frame import plain_frame, print_json, read_once
 
     width = shutil.get_terminal_size((100, 24)).columns
     tick = read_once(places, columns=4 * width)
     lines = [print_json(tick)] if as_json else plain_frame(tick, width, "ascii" if ascii_only else "braille")
     for line in lines:
-        typer.echo(line)
+        typer.echo(to_ascii(line) if ascii_only else line)
 
 
 def _open_screen(

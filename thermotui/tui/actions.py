@@ -56,6 +56,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cursor_right", ("full_stop",), "Move the cursor to later steps", "Charts", "cursor(1)"),
     Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
     Action("scale", ("L",), "Linear, logarithmic or symmetric logarithmic", "Charts"),
+    Action("glyphs", ("g",), "Braille, blocks or ASCII", "Charts"),
     Action("smooth", ("w",), "Smoothing: none, light or strong", "Charts"),
     Action("align", ("x",), "Align runs by step or by time", "Charts"),
     Action("pause", ("space",), "Pause, or follow the run", "Charts"),
@@ -75,7 +76,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("s",), "Save the view as SVG, text and JSON", "Take away"),
     Action("copy", ("y",), "Copy the values under the cursor", "Take away"),
     Action("theme", ("t",), "Next theme", "Screen"),
-    Action("glyphs", ("g",), "Braille, blocks or ASCII", "Charts"),
     Action("commands", ("colon",), "Command palette", "Screen"),
     Action("help", ("question_mark", "f1"), "Help", "Screen"),
     Action("back", ("escape",), "Back", "Screen"),
@@ -103,3 +103,16 @@ SYMBOLS = {
 def key_text(keys: tuple[str, ...]) -> str:
     """The keys as a person reads them: `+ =`."""
     return " ".join(SYMBOLS.get(key, key) for key in keys)
+
+
+def key_table() -> str:
+    """The keys as a Markdown table, for docs/screen.md."""
+    lines = ["| key | what it does | name |", "|---|---|---|"]
+    group = ""
+    for action in ACTIONS:
+        if action.group != group:
+            group = action.group
+            lines.append(f"| **{group}** | | |")
+        keys = " ".join(f"`{SYMBOLS.get(key, key)}`" for key in action.keys)
+        lines.append(f"| {keys} | {action.title} | {action.name} |")
+    return "\n".join(lines)

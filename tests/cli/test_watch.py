@@ -1,0 +1,89 @@
+"""`watch` without a screen: the plain frame, JSON, and what is imported for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tui import scripted
+
+IMPORTED = "import sys, thermotui.cli.main as m\ntry: m.main()\nfinally: print(sorted(sys.modules), file=sys.stderr)"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "thermotui", "watch", *arguments],
+        capture_output=True, text=True, encoding="utf-8", timeout=60, check=False,
+        env=os.environ | {"COLUMNS": "100", "PYTHONIOENCODING": "utf-8"} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scripted.scripted_log(tmp_path_factory.mktemp("watch") / "batch-10.h5")
+
+
+def test_one_plain_frame(log: Path) -> None:
+    result = run("--once", str(log))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "finished     batch-10: step 1999 of 2000" in result.stdout
+    assert "heat −4.907 ± 0.050 nats" in result.stdout
+    assert "stride 10" in result.stdout
+    assert "critical 700–760  loss spike" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+
+
+def test_a_plain_frame_in_ascii(log: Path) -> None:
+    result = run("--once", "--ascii", str(log))
+    assert result.returncode == 0
+    assert result.stdout.isascii(), [line for line in result.stdout.splitlines() if not line.isascii()][:3]
+    assert run("--once", str(log), PYTHONIOENCODING="ascii").stdout.isascii()
+
+
+def test_json_has_the_schemas_names_and_every_error(log: Path) -> None:
+    result = run("--json", str(log))
+    assert result.returncode == 0
+    (found,) = json.loads(result.stdout)["runs"]
+    assert (found["state"], found["step"], found["stride"], found["adds_up"]) == ("finished", 1999, 10, True)
+    assert found["figures"]["heat"]["standard_error"] == 0.05
+    assert found["figures"]["l_info_lower"]["kind"] == "lower bound"
+    assert [alert["kind"] for alert in found["alerts"]] == ["loss_spike", "temperature_jump"]
+
+
+def test_a_broken_run_beside_a_good_one_is_a_line(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.h5").write_bytes(b"?")
+    result = run("--once", str(log), str(tmp_path))
+    assert result.returncode == 0
+    assert "unreadable   bad:" in result.stdout
+
+
+def test_nothing_to_watch_is_said(tmp_path: Path) -> None:
+    for arguments in ((str(tmp_path),), ("--once", str(tmp_path))):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert result.stdout == ""
+        assert result.stderr.startswith("thermotui: no run log")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_a_terminal_it_says_what_to_use(log: Path) -> None:
+    result = run(str(log))
+    assert result.returncode == 2
+    assert "--once" in result.stderr
+
+
+def test_the_plain_frame_needs_neither_textual_nor_torch(log: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORTED, "watch", "--once", str(log)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    loaded = result.stderr.splitlines()[-1]
+    assert "'h5py'" in loaded
+    assert "'textual'" not in loaded
+    assert "'torch'" not in loaded
