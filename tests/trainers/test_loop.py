@@ -97,6 +97,8 @@ def test_identities_hold_in_the_logged_columns(family: str, device: str, tmp_pat
     assert (np.diff(thermo["work"]) > 0).all()
     assert (thermo["l_info_lower"] <= np.log(4) + 1e-9).all()
     assert (thermo["l_info_lower"] <= thermo["l_info_upper"] + 1e-9).all()
+    # The data processing inequality (4), which a start far from the end makes sure of here.
+    assert (thermo["m_info"] - gained >= -3 * thermo["m_info_se"] - 1e-12).all()
     steps = rows(tmp_path / "a.h5", "steps")
     assert steps["step"].tolist() == list(range(1, 61))
     assert np.isfinite(steps["loss"]).all() and (steps["gradient_norm"] > 0).all()
