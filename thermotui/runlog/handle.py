@@ -12,7 +12,7 @@ from pathlib import Path
 
 import h5py
 
-from thermotui.runlog.opening import open_file, open_table, refresh_table
+from thermotui.runlog.opening import open_file, open_table, read_superblock, refresh_table
 
 _lock = threading.Lock()
 _open: dict[tuple[int, int], LogFile] = {}
@@ -24,6 +24,8 @@ class LogFile:
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
         self.file = file
+        self.closed = read_superblock(path).closed
+        """Whether the writer had closed it when it was opened: then its length was checked as a whole."""
         self._descriptor = file.id.get_vfd_handle()
         status = os.fstat(self._descriptor)
         self.identity = (status.st_dev, status.st_ino)

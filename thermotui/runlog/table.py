@@ -37,9 +37,8 @@ class Table:
         self.chunk_rows = int(table.get_create_plist().get_chunk()[0])
         self._damaged = damaged
         self._length = self._declared_length()
-        if self._length > 1 and not damaged and not any(self.read(None, self._length - 1, self._length).tobytes()):
-            # HDF5 reads what is beyond the file's end as zeros; no row but the first is all zeros.
-            raise RunLogError(self.path, f"table {name} is cut short; thermotui repair saves the rows that are whole")
+        if not (damaged or log.closed):
+            self._check_end()
 
     @classmethod
     def open(cls, log: LogFile, name: str, dtype: np.dtype[np.void], damaged: bool = False) -> Table | None:
@@ -63,6 +62,12 @@ class Table:
         if known[0] not in names:
             raise RunLogError(self.path, f"table {self.name} has no field {known[0]!r}")
         return frozenset(names) & frozenset(known)
+
+    def _check_end(self) -> None:
+        """HDF5 reads what is beyond the end of a file as zeros, and no row but the first is all zeros."""
+        if self._length > 1 and not any(self.read(None, self._length - 1, self._length).tobytes()):
+            reason = f"table {self.name} is cut short; thermotui repair saves the rows that are whole"
+            raise RunLogError(self.path, reason)
 
     def __len__(self) -> int:
         """Rows that can be read, as of the last refresh."""
