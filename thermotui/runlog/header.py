@@ -12,6 +12,8 @@ from thermotui.runlog.schema import FORMAT, FORMAT_VERSION, Header, Layer
 
 LIMITS = {"ensemble": 100_000, "lags": 100_000}
 MAX_LAYERS = 100_000
+ATTRIBUTES = ("format", "format_version", *(field.name for field in fields(Header)))
+"""Names of the root attributes that make a header."""
 
 
 def parse_header(attributes: Mapping[str, Any]) -> Header:

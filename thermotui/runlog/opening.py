@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -123,22 +124,25 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
-    """Scalar text, integer, float and boolean root attributes as Python values; others are left out."""
+def read_attributes(path: Path, file: h5py.File, names: Sequence[str]) -> dict[str, Any]:
+    """Those of the root attributes `names` that are scalar text, integer, float or boolean, as Python values.
+
+    By name: HDF5 finds the n-th attribute only by counting. RunLogError where one is damaged.
+    """
     values: dict[str, Any] = {}
     try:
-        for index in range(min(h5py.h5a.get_num_attrs(file.id), 256)):
-            attribute = h5py.h5a.open(file.id, index=index)
+        for name in names:
+            if not h5py.h5a.exists(file.id, name.encode()):
+                continue
+            attribute = h5py.h5a.open(file.id, name.encode())
             kind = attribute.get_type()
             if attribute.shape != () or kind.get_size() > HEADER_LIMIT:
                 continue
-            name = attribute.name.decode("utf-8", "replace")
             if isinstance(kind, h5py.h5t.TypeStringID):
-                if kind.is_variable_str():
-                    continue
-                raw = np.empty((), f"S{kind.get_size()}")
-                attribute.read(raw, mtype=kind)
-                values[name] = raw.item().decode("utf-8", "replace")
+                if not kind.is_variable_str():
+                    raw = np.empty((), f"S{kind.get_size()}")
+                    attribute.read(raw, mtype=kind)
+                    values[name] = raw.item().decode("utf-8", "replace")
             elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)):
                 number = np.empty((), attribute.dtype)
                 attribute.read(number)

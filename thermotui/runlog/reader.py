@@ -15,7 +15,7 @@ import numpy as np
 from thermotui.runlog.buffer import Rows
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.handle import open_log
-from thermotui.runlog.header import parse_header
+from thermotui.runlog.header import ATTRIBUTES, parse_header
 from thermotui.runlog.layout import rollup_path
 from thermotui.runlog.opening import read_attributes, read_superblock
 from thermotui.runlog.overview import Overview, overview
@@ -44,7 +44,7 @@ class RunLogReader:
         try:
             self._tables: dict[str, tuple[int, Table | None]] = {}
             try:
-                self.header: Header = parse_header(read_attributes(self.path, self._log.file))
+                self.header: Header = parse_header(read_attributes(self.path, self._log.file, ATTRIBUTES))
             except ValueError as error:
                 raise RunLogError(self.path, str(error)) from error
             self._dtypes = {name: row_dtype(stream, self.header) for name, stream in STREAMS.items()}

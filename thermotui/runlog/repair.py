@@ -14,7 +14,7 @@ import numpy as np
 from thermotui.runlog.buffer import Rows
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.handle import LogFile
-from thermotui.runlog.header import parse_header
+from thermotui.runlog.header import ATTRIBUTES, parse_header
 from thermotui.runlog.opening import open_file, read_attributes, read_superblock
 from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
@@ -73,7 +73,7 @@ def _opened(path: Path) -> Iterator[tuple[LogFile, Header, list[str]]]:
         file = open_file(path, cut_short=True)
         stack.callback(file.close)
         try:
-            header = parse_header(read_attributes(path, file))
+            header = parse_header(read_attributes(path, file, ATTRIBUTES))
         except ValueError as error:
             raise RunLogError(path, f"{error}; without its header its rows mean nothing") from error
         log = LogFile(path, file)

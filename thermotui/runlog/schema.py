@@ -216,7 +216,7 @@ class Header:
     """The root attributes of a run log: all that is known before the first step and never changes.
 
     `figures` says of a column of `thermo` what kind of number it is where it is not a plain estimate:
-    "exact", "lower bound", "upper bound", "substitute", "none".
+    "exact", "lower bound", "upper bound", "difference of bounds", "substitute", "none".
     """
 
     run_id: str
