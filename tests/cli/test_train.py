@@ -64,6 +64,7 @@ def test_the_log_goes_where_it_is_told_and_is_named_on_standard_output(tmp_path:
     done = thermotui("train", "softmax", *SMALL, "--log", "some/where.h5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "some/where.h5\n"
+    assert done.stderr.startswith("logging to some/where.h5\n")
     assert "finished: step 30" in done.stderr and "thermotui watch some/where.h5" in done.stderr
     assert "\x1b" not in done.stderr
     with RunLogReader(tmp_path / "some/where.h5") as reader:

@@ -27,7 +27,7 @@ def run(family: str, config: TrainConfig, options: Any, log: Path) -> int:
 
     0: finished, or stopped on an alert as asked. 130 and 143: ended by SIGINT and SIGTERM, with the log closed.
     """
-    return _conduct(family, lambda report: train(family, config, options, log, report))
+    return _conduct(family, log, lambda report: train(family, config, options, log, report))
 
 
 def run_resumed(family: str, log: Path, steps: int | None) -> int:
@@ -36,12 +36,12 @@ def run_resumed(family: str, log: Path, steps: int | None) -> int:
         found = reader.header.family
     if found != family:
         raise InputError(f"{log} is a run of the family {found}: resume it with `thermotui train {found} --resume`.")
-    return _conduct(family, lambda report: resume(log, steps, report))
+    return _conduct(family, log, lambda report: resume(log, steps, report))
 
 
-def _conduct(family: str, work: Callable[[Report], Outcome]) -> int:
+def _conduct(family: str, log: Path, work: Callable[[Report], Outcome]) -> int:
     started = time.monotonic()
-    with progress(family) as report:
+    with progress(family, log) as report:
         outcome = work(report)
     reason = f" ({outcome.message})" if outcome.message else ""
     _say(f"{outcome.state}: step {outcome.step} after {time.monotonic() - started:.0f} s{reason}")
@@ -55,12 +55,12 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def progress(family: str) -> Iterator[Report]:
-    """Something to report progress to: a bar on a terminal, a line every few seconds elsewhere."""
+def progress(family: str, log: Path) -> Iterator[Report]:
+    """Something to report progress to: a bar on a terminal, a line every few seconds elsewhere.
+
+    Nothing is shown before the first report, so that an error in the options stands alone.
+    """
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(console)
-        return
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -69,19 +69,35 @@ def progress(family: str) -> Iterator[Report]:
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task(family, total=None, figures="")
-        rate = _Rate()
+    bar = Bar(*columns, console=console)
+    task = bar.add_task(family, total=None, figures="")
+    lines = _lines(console)
+    rate = _Rate()
+    announced = False
 
-        def report(now: Progress) -> None:
-            figures = f"loss {now.loss:.4g}  {rate(now.step):.0f} steps/s"
+    def report(now: Progress) -> None:
+        nonlocal announced
+        if not announced:
+            announced = True
+            _say(f"logging to {log}")
+            if console.is_terminal:
+                bar.start()
+        per_second = rate(now.step)
+        if console.is_terminal:
+            figures = f"loss {now.loss:.4g}  {per_second:.0f} steps/s" if per_second else f"loss {now.loss:.4g}"
             bar.update(task, total=now.steps, completed=now.step, figures=figures)
+        else:
+            lines(now, per_second)
 
+    try:
         yield report
+    finally:
+        if announced and console.is_terminal:
+            bar.stop()
 
 
 class _Rate:
-    """Steps a second since the first call."""
+    """Steps a second since the first call; 0 at the first."""
 
     def __init__(self) -> None:
         self._start: tuple[float, int] | None = None
@@ -91,23 +107,20 @@ class _Rate:
         if self._start is None:
             self._start = (now, step)
         seconds = now - self._start[0]
-        return (step - self._start[1]) / seconds if seconds > 0 else float("nan")
+        return (step - self._start[1]) / seconds if seconds > 0 else 0.0
 
 
-def _lines(console: Console) -> Report:
-    rate = _Rate()
+def _lines(console: Console) -> Callable[[Progress, float], None]:
     spoken = time.monotonic()
 
-    def report(now: Progress) -> None:
+    def report(now: Progress, per_second: float) -> None:
         nonlocal spoken
-        per_second = rate(now.step)
-        if time.monotonic() - spoken < LINE_SECONDS:
+        if time.monotonic() - spoken < LINE_SECONDS or not per_second:
             return
         spoken = time.monotonic()
-        left = (now.steps - now.step) / per_second if per_second > 0 else float("inf")
         console.print(
             f"step {now.step}/{now.steps}  loss {now.loss:.4g}  accuracy {now.accuracy:.3f}  "
-            f"{per_second:.0f} steps/s  {left:.0f} s left",
+            f"{per_second:.0f} steps/s  {(now.steps - now.step) / per_second:.0f} s left",
             highlight=False,
             soft_wrap=True,
         )
