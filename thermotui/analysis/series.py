@@ -48,8 +48,8 @@ def read_series(path: Path, column: str = COLUMN, step_column: str | None = None
     if backwards.size:
         row = int(backwards[0]) + 1
         raise InputError(
-            f"{path}: {chosen} {steps[row]} at entry {row + 1} does not exceed {steps[row - 1]} before it; name another "
-            "column with --step-column, or sort the file"
+            f"{path}: {chosen} {steps[row]} at entry {row + 1} does not exceed {steps[row - 1]} before it; name "
+            "another column with --step-column, or sort the file"
         )
     return Series(column, steps, values)
 

@@ -21,6 +21,7 @@ _MEDIAN_ABSOLUTE = 0.6745
 _SCALE_FLOOR = 5e-4
 _SLOPE_PER_GAIN = 0.3
 _PART = 16
+_ASTRAY = 8  # consecutive errors beyond the clip that mean that the level has lost the curve
 _BIAS_GAIN = 0.05
 _FAST_GAIN = 0.06
 _FAST_LAG = (1 - _FAST_GAIN) / _FAST_GAIN
@@ -86,6 +87,9 @@ class LossFilter:
         self._peak_at = 0
         self._onset = self._drop_onset = 0
         self._drop: list[float] = []
+        self._drop_slope = self._drop_start = 0.0
+        self._tail: list[float] = []
+        self._astray = 0
         self._drop_base = 0.0
         self._alarm: list[float] = []
         self._alarm_state = ""
@@ -111,6 +115,7 @@ class LossFilter:
             else:
                 i = self._track(samples, i, base)
         self._count = base + n
+        self._tail = (self._tail + samples)[-_PART:]
         return Filtered(
             clean=np.array(self._out_clean),
             surprise=np.array(self._out_surprise),
@@ -135,13 +140,17 @@ class LossFilter:
             spread = 1.4826 * float(np.median(np.abs(np.diff(first, 2)))) / math.sqrt(6)
             self._scale = max(spread, self._floor)
             self._power = self._scale**2
-            self._level = self._fast = float(np.median(first[-12:]))
+            # The slope of the last half, so that a curve almost without noise is not lost before it is found.
+            half = len(first) // 4
+            self._slope = float(np.median(first[-half:] - first[-2 * half : -half])) / half
+            self._level = self._fast = float(np.median(first[-12:])) + 5.5 * self._slope
         return i + 1
 
     def _track(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
         level, slope, fast, scale, power = self._level, self._slope, self._fast, self._scale, self._power
         low, bias, age, excess, deficit = self._low, self._bias, self._age, self._excess, self._deficit
+        astray = self._astray
         floor, minor = self._floor, s.minor
         up, down = math.exp(0.013), math.exp(-0.013)
         sqrt = math.sqrt
@@ -156,6 +165,16 @@ class LossFilter:
                 trend = _SLOPE_PER_GAIN * gain * gain
                 age += 1
             clip = (6.0 if settling else 2.5) * scale
+            if -clip < error < clip:
+                astray = 0
+            else:
+                astray += 1
+                if astray >= _ASTRAY and (settling or error > 0.0):
+                    # Not noise but a curve that the level lost: take it up again where it is.
+                    recent = self._recent(samples, index)
+                    slope = (recent[-1] - recent[0]) / (len(recent) - 1)
+                    level = fast = y - slope
+                    expected, error, astray, excess, bias = y, 0.0, 0, 0.0, 0.0
             step = clip if error > clip else (-clip if error < -clip else error)
             tail = low / -2.33
             spread = scale * (1.0 if tail < 1.0 else 2.0 if tail > 2.0 else tail)
@@ -192,7 +211,7 @@ class LossFilter:
                         Excursion("outlier", at, at + 1, base + index, reference, self._height, self._peak)
                     )
             if self._drop or deficit or error < -2.5 * spread:
-                deficit = self._watch_drop(y, error, spread, deficit, expected, base + index, settling)
+                deficit = self._watch_drop(y, expected, slope, spread, deficit, base + index, settling)
                 if deficit < 0.0:
                     # A sudden drop is confirmed: start afresh at the new level.
                     clean.append(y)
@@ -200,7 +219,10 @@ class LossFilter:
                     scales.append(spread)
                     calm.append(False)
                     self._scale, self._power = scale, power
-                    self._anchor(float(np.median(self._drop[-8:])), base + index)
+                    last = self._recent(samples, index)
+                    fall = (float(np.median(last[-4:])) - float(np.median(last[-8:-4]))) / 4
+                    steep = abs(fall) > scale
+                    self._anchor(y if steep else float(np.median(last[-8:])), fall if steep else 0.0)
                     self._drop = []
                     return index + 1
             level = expected + gain * step if age < 90 else expected + _LEVEL_GAIN * step
@@ -224,42 +246,55 @@ class LossFilter:
             calm.append(True)
         else:
             index = len(samples)
+        self._astray = astray
         self._level, self._slope, self._fast, self._scale, self._power = level, slope, fast, scale, power
         self._low, self._age, self._excess, self._deficit, self._bias = low, age, excess, deficit, bias
         return index
 
     def _watch_drop(
-        self, y: float, error: float, spread: float, deficit: float, expected: float, at: int, settling: bool
+        self, y: float, expected: float, slope: float, spread: float, deficit: float, at: int, settling: bool
     ) -> float:
         """Accumulate the deficit; −1 says that a sudden drop is confirmed."""
         s = self._settings
+        error = y - expected
         if self._drop:
             self._drop.append(y)
             if len(self._drop) < s.drop_confirm:
                 return deficit
             below = sum(value < self._drop_base for value in self._drop)
-            if below >= 0.8 * len(self._drop):
-                after = float(np.median(self._drop[-8:]))
+            if below < 0.8 * len(self._drop):
+                self._drop = []
+                return 0.0
+            after = float(np.median(self._drop[-8:]))
+            usual = max(-self._drop_slope, 0.0) * (at - self._drop_onset - 4)
+            if self._drop_base - after > usual:
+                # More than twice the fall that the slope had promised, since base lies one such fall below.
                 self._out_excursions.append(
                     Excursion("step_down", self._drop_onset, at + 1, at, self._drop_base, after, deficit)
                 )
-                return -1.0
-            self._drop = []
-            return 0.0
+                self._out_anchors.append(at)
+            return -1.0
         if not deficit:
             self._drop_onset = at
+            self._drop_slope = slope
+            self._drop_start = expected
         deficit = max(0.0, deficit - error / spread - 2.5)
         if deficit > s.drop and not settling and -error > (s.spike_floor if self._relative else 0.0):
             self._drop = [y]
-            self._drop_base = expected - 2.5 * spread
+            fall = max(-self._drop_slope, 0.0) * (at + s.drop_confirm - self._drop_onset)
+            self._drop_base = min(expected - 2.5 * spread, self._drop_start - fall)
         return deficit
 
-    def _anchor(self, level: float, at: int) -> None:
+    def _anchor(self, level: float, slope: float = 0.0) -> None:
         self._level = self._fast = level
-        self._slope = self._bias = 0.0
-        self._age = 0
+        self._slope, self._bias = slope, 0.0
+        self._age = self._astray = 0
         self._excess = self._deficit = 0.0
-        self._out_anchors.append(at)
+
+    def _recent(self, samples: list[float], index: int) -> list[float]:
+        """The last 16 samples up to `index`, those of the chunk before included."""
+        begin = index + 1 - _PART
+        return samples[begin : index + 1] if begin >= 0 else self._tail[begin:] + samples[: index + 1]
 
     def _follow_alarm(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
@@ -277,7 +312,8 @@ class LossFilter:
             if self._alarm_calm == s.spike_calm:
                 self._returned(at, expected)
                 return index + 1
-            if len(self._alarm) >= s.step_after and len(self._alarm) % _PART == 0 and self._judge(at, expected):
+            due = len(self._alarm) >= s.step_after and len(self._alarm) % _PART == 0 and not self._alarm_calm
+            if due and self._judge(at, expected):
                 return index + 1
         return len(samples)
 
@@ -306,7 +342,8 @@ class LossFilter:
         if self._alarm_state == "divergence":
             if len(parts) >= 4 and float(parts[-2:].mean() - parts[-4:-2].mean()) < self._alarm_scale:
                 self._finish(Excursion("divergence", self._onset, at + 1, at, before, recent, self._alarm_score, True))
-                self._anchor(recent, at)
+                self._out_anchors.append(at)
+                self._anchor(recent)
                 return True
             return False
         if len(parts) >= 3 and min(rise, float(parts[-2] - parts[-3])) > 1.2 * self._alarm_scale:
@@ -323,7 +360,8 @@ class LossFilter:
             end = at + 1 - len(values) + int(low[-1]) + 1
             height = before + float(values.max())
             self._finish(Excursion("loss_spike", self._onset, end, at, before, height, self._alarm_score, True))
-            self._anchor(recent, at)
+            self._out_anchors.append(at)
+            self._anchor(recent)
             return True
         stays = flat and excess > 0.7 * float(parts.max())
         if not stays and len(self._alarm) < self._settings.spike_longest:
@@ -332,7 +370,8 @@ class LossFilter:
         settled = np.flatnonzero(np.array(self._alarm) > excess - self._alarm_scale)
         end = max(first + (int(settled[0]) if settled.size else 0) + 1, self._onset + 1)
         self._finish(Excursion("step_up", self._onset, end, at, before, recent, self._alarm_score, True))
-        self._anchor(recent, at)
+        self._out_anchors.append(at)
+        self._anchor(recent)
         return True
 
     def _score(self, rise: float, scale: float) -> float:

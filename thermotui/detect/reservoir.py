@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.detect.alert import Severity
+from thermotui.detect.alert import Alert, Severity
 from thermotui.detect.book import AlertBook
 from thermotui.detect.colour import coloured_layers, epoch_echo
 from thermotui.detect.scale_change import ScaleChange, announce
@@ -86,17 +86,25 @@ class ReservoirDetector:
         sentence, severity = _SENTENCES[kind]
         with np.errstate(invalid="ignore"):
             above, below = medians > limit, medians < _RELEASE * limit
-        for layer in np.flatnonzero(above.any(0) | below.any(0)).tolist():
-            for row in np.flatnonzero(above[:, layer] | below[:, layer]).tolist():
-                lasting = self._book.latest(kind, layer)
-                if lasting is not None and lasting.end is not None:
-                    lasting = None
+        lasting = {layer for layer in range(len(self._layers)) if self._lasting(kind, layer) is not None}
+        for layer in sorted(lasting | set(np.flatnonzero(above.any(axis=0)).tolist())):
+            row = 0
+            while row < len(steps):
+                alert = self._lasting(kind, layer)
+                crossing = np.flatnonzero((above if alert is None else below)[row:, layer])
+                if not crossing.size:
+                    break
+                row += int(crossing[0])
                 step = int(steps[row])
-                if above[row, layer] and lasting is None:
+                if alert is None:
                     message = sentence.format(layer=self._layers[layer], value=medians[row, layer], step=step)
                     self._book.open(kind, step, step, severity, message, layer=layer)
-                elif below[row, layer] and lasting is not None:
-                    self._book.close(lasting, step)
+                else:
+                    self._book.close(alert, step)
+
+    def _lasting(self, kind: str, layer: int) -> Alert | None:
+        alert = self._book.latest(kind, layer)
+        return alert if alert is not None and alert.end is None else None
 
     def state_dict(self) -> dict[str, Any]:
         """Arrays."""
@@ -132,5 +140,5 @@ class _LastMedian:
             medians = np.median(windows, axis=-1)
             rows = measured[-len(medians) :]
             out[rows] = medians[-len(rows) :]
-        self.last = series[-(self._window - 1) :]
+        self.last = series[len(series) - min(self._window - 1, len(series)) :].copy()
         return out

@@ -83,10 +83,10 @@ class ScaleChange:
 
     def __init__(self, layers: int, settings: Settings, *, witness: bool = False) -> None:
         self._witness = witness
-        self._blocks = PrefixSums((2, layers), _LONG // _WIDTH + 2 * _BLOCK // _WIDTH, grid=1)
+        self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
-        self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * _BLOCK)
+        self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * GRID)
         self._previous = np.full(layers, np.nan)
         self._raw = np.zeros((0, layers), dtype=np.float32)
         self._raw_steps = np.zeros(0, dtype=np.int64)

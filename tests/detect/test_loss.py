@@ -1,0 +1,163 @@
+"""The detectors of the loss on curves whose disturbances are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.detect.curves import HELD_OUT_SEEDS, NOISES, labelled_curve
+from tests.detect.scoring import Score, add, median_delay
+from thermotui.detect.alert import Alert
+from thermotui.detect.book import AlertBook
+from thermotui.detect.loss import LossDetector
+from thermotui.detect.settings import PRESETS, Settings
+
+
+def alerts_of(loss: NDArray[np.float64], settings: Settings | None = None) -> tuple[Alert, ...]:
+    book = AlertBook()
+    LossDetector(settings or Settings(), book).feed(np.arange(len(loss), dtype=np.int64), loss)
+    return book.alerts
+
+
+def decay(samples: int = 4000, scatter: float = 0.05, seed: int = 0) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    t = np.arange(samples)
+    return np.asarray(2 * (1 + t / 50) ** -0.3 * np.exp(scatter * rng.standard_normal(samples)))
+
+
+def above_minor(alerts: tuple[Alert, ...]) -> list[Alert]:
+    return [alert for alert in alerts if alert.severity != "minor"]
+
+
+def test_a_clean_decay_raises_nothing_above_minor() -> None:
+    for seed in range(5):
+        assert above_minor(alerts_of(decay(seed=seed))) == []
+
+
+def test_a_spike_is_found_at_its_sample_and_ends_with_it() -> None:
+    loss = decay()
+    loss[2000:2030] *= 2
+    (alert,) = above_minor(alerts_of(loss))
+    assert (alert.kind, alert.start, alert.end, alert.step) == ("loss_spike", 2000, 2030, 2000)
+    assert "rose from" in alert.message
+    assert "step 2,000" in alert.message
+
+
+def test_one_sample_is_an_outlier_and_its_announcement_as_a_spike_is_taken_back() -> None:
+    loss = decay()
+    loss[2000] *= 8
+    alerts = alerts_of(loss)
+    assert [alert.kind for alert in above_minor(alerts)] == ["outlier"]
+    assert not any(alert.kind == "loss_spike" for alert in alerts)
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(1.4, "step_up"), (0.7, "step_down")])
+def test_a_level_that_stays_is_a_step(factor: float, kind: str) -> None:
+    loss = decay()
+    loss[2000:] *= factor
+    (alert,) = above_minor(alerts_of(loss))
+    assert alert.kind == kind
+    assert abs(alert.start - 2000) <= 8
+    assert alert.step <= 2050
+
+
+def test_a_rise_that_goes_on_is_a_divergence_that_lasts() -> None:
+    loss = decay()
+    loss[3000:] *= np.exp(0.01 * np.arange(1000))
+    alerts = [alert for alert in above_minor(alerts_of(loss)) if alert.kind != "temperature_jump"]
+    assert [alert.kind for alert in alerts] == ["divergence"]
+    assert alerts[0].end is None
+    assert alerts[0].severity == "critical"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_no_number_is_critical_at_once(value: float) -> None:
+    loss = decay()
+    loss[1000:1010] = value
+    (alert,) = above_minor(alerts_of(loss))
+    assert (alert.kind, alert.start, alert.end, alert.step) == ("non_finite", 1000, 1010, 1000)
+    assert alert.severity == "critical"
+
+
+def test_a_run_that_is_never_a_number_is_one_alert() -> None:
+    (alert,) = alerts_of(np.full(500, math.nan))
+    assert (alert.kind, alert.start, alert.end) == ("non_finite", 0, None)
+
+
+def test_identical_values_are_a_stall() -> None:
+    loss = decay()
+    loss[1000:1100] = loss[1000]
+    (alert,) = above_minor(alerts_of(loss))
+    assert (alert.kind, alert.start, alert.end, alert.step) == ("stall", 1000, 1100, 1024)
+
+
+def test_noise_that_doubles_is_a_jump_of_its_size() -> None:
+    rng = np.random.default_rng(3)
+    size = np.where(np.arange(4000) < 2000, 0.03, 0.09)
+    loss = np.exp(size * rng.standard_normal(4000))
+    (alert,) = above_minor(alerts_of(loss))
+    assert alert.kind == "temperature_jump"
+    assert abs(alert.start - 2000) <= 16
+    assert alert.p_value < 1e-6
+
+
+def test_noise_that_grows_slowly_is_a_drift_that_ends() -> None:
+    rng = np.random.default_rng(5)
+    size = 0.02 * 4 ** np.clip((np.arange(6000) - 2000) / 800, 0, 1)
+    (alert,) = above_minor(alerts_of(np.exp(size * rng.standard_normal(6000))))
+    assert alert.kind == "temperature_drift"
+    assert abs(alert.start - 2000) <= 150
+    assert alert.end is not None
+    assert abs(alert.end - 2800) <= 200
+
+
+def test_coloured_noise_begins_and_ends() -> None:
+    rng = np.random.default_rng(7)
+    noise, value = np.empty(4000), 0.0
+    for i, kick in enumerate(rng.standard_normal(4000)):
+        correlation = 0.9 if 2000 <= i < 2800 else 0.0
+        value = correlation * value + math.sqrt(1 - correlation**2) * kick
+        noise[i] = value
+    (alert,) = [alert for alert in above_minor(alerts_of(np.exp(0.05 * noise))) if alert.kind == "coloured_noise"]
+    assert abs(alert.start - 2000) <= 40
+    assert alert.end is not None
+    assert abs(alert.end - 2800) <= 120
+
+
+def test_a_loss_that_turns_negative_is_judged_on_a_linear_scale() -> None:
+    rng = np.random.default_rng(9)
+    loss = 3 - np.arange(3000) / 500 + 0.05 * rng.standard_normal(3000)
+    loss[2500:2520] += 2
+    spikes = [alert for alert in alerts_of(loss) if alert.kind == "loss_spike"]
+    assert [alert.start for alert in spikes] == [2500]
+
+
+def test_quiet_says_no_more_than_default_and_sensitive_no_less() -> None:
+    counts = dict.fromkeys(PRESETS, 0)
+    for seed in range(3):
+        loss = labelled_curve(seed, "gaussian").loss
+        for name, settings in PRESETS.items():
+            counts[name] += len(above_minor(alerts_of(loss, settings)))
+    assert counts["quiet"] <= counts["default"] <= counts["sensitive"]
+
+
+def test_held_out_curves_are_scored_well() -> None:
+    """A few of the curves of `python -m tests.benchmarks.detectors`, as a guard against regressions."""
+    whatever, aware = Score(), Score()
+    false_clean = samples = 0
+    for noise in NOISES:
+        for seed in HELD_OUT_SEEDS[:4]:
+            curve = labelled_curve(seed, noise)
+            alerts = alerts_of(curve.loss)
+            add(whatever, curve, alerts, kind_aware=False)
+            add(aware, curve, alerts, kind_aware=True)
+            clean = labelled_curve(seed, noise, clean=True)
+            false_clean += len(above_minor(alerts_of(clean.loss)))
+            samples += len(clean.loss)
+    assert whatever.f1() > 0.9
+    assert aware.f1() > 0.85
+    assert median_delay(whatever, "loss_spike") <= 2
+    assert false_clean / samples * 1e5 < 3
