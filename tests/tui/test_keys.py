@@ -330,6 +330,17 @@ async def _commands(pilot: Pilot[None]) -> None:
     assert main_screen(pilot).stage.name_shown == "layers"
 
 
+@checks("redraw")
+async def _redraw(pilot: Pilot[None]) -> None:
+    sent: list[int] = []
+    pilot.app._display = lambda screen, update: sent.append(  # type: ignore[method-assign]  # what goes to the terminal
+        0 if update is None else update.render_segments(pilot.app.console).count("\x1b[1;1H")
+    )
+    await pilot.press(key("redraw"))
+    await pilot.pause(0.2)
+    assert any(sent), "from the first cell on"
+
+
 @checks("help")
 async def _help(pilot: Pilot[None]) -> None:
     await pilot.press(key("help"))

@@ -76,6 +76,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("s",), "Save the view as SVG, text and JSON", "Take away"),
     Action("copy", ("y",), "Copy the values under the cursor", "Take away"),
     Action("theme", ("t",), "Next theme", "Screen"),
+    Action("redraw", ("R",), "Paint the screen anew, where the line has garbled it", "Screen"),
     Action("commands", ("colon",), "Command palette", "Screen"),
     Action("help", ("question_mark", "f1"), "Help", "Screen"),
     Action("back", ("escape",), "Back", "Screen"),

@@ -122,6 +122,10 @@ class WatchApp(App[None]):
         """Ask the log, at the next tick that is due or at once."""
         self.poller.query = message.query
 
+    def action_redraw(self) -> None:
+        """Send every cell again; otherwise only those that differ are sent."""
+        self.refresh()
+
     def action_theme(self) -> None:
         """The next theme."""
         names = list(self._themes)
