@@ -47,11 +47,18 @@ class StepRecorder:
             loss, accuracy, norm = self._figures[:count].cpu().numpy().astype(np.float64).swapaxes(0, 1)
             rows["step"], rows["time"], rows["learning_rate"] = (np.array(x) for x in zip(*self._host, strict=True))
             with np.errstate(invalid="ignore", over="ignore"):
-                rows["loss"], rows["loss_spread"] = loss.mean(1), loss.std(1)
-                rows["accuracy"], rows["accuracy_spread"] = accuracy.mean(1), accuracy.std(1)
+                rows["loss"], rows["loss_spread"] = loss.mean(1), _spread(loss)
+                rows["accuracy"], rows["accuracy_spread"] = accuracy.mean(1), _spread(accuracy)
                 rows["gradient_norm"] = norm.mean(1)
             self._host.clear()
         return rows
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation over the members of [steps, K]; NaN for a single one, which has no spread to tell."""
+    if values.shape[1] == 1:
+        return np.full(len(values), np.nan)
+    return values.std(1, ddof=1)
 
 
 def rows_from(values: Sequence[Mapping[str, Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:

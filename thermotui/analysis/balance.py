@@ -21,8 +21,8 @@ ROUNDING = 1e-9
 class Figure:
     """One figure of the balance at one step, in nats (`learning_efficiency` is a ratio).
 
-    standard_error is NaN where none is known and 0 where the figure is exact. kind: "estimate", "exact",
-    "lower bound", "upper bound" or "substitute".
+    standard_error is NaN where none is known and 0 where the figure is exact. kind: "estimate", or one of
+    `Header.figures`.
     """
 
     name: str
@@ -147,7 +147,7 @@ def _checks(header: Header, first: np.void, last: np.void) -> list[Check]:
     )
     identity(
         "work is conditional entropy production",
-        "W = Σ_{X|Θ}",
+        "W = Σ_{X|Θ} (books)",
         float(last["work"] - last["ep_conditional"]),
         # Σ_{X|Θ} = ΔS − Q: where W has a route of its own the two differ by the first law's residual, and by its error.
         max(ROUNDING, 3 * error if math.isfinite(error) else 0.0),
@@ -155,7 +155,7 @@ def _checks(header: Header, first: np.void, last: np.void) -> list[Check]:
     information = "l_info_window" if header.marginal == "window" else "l_info_lower"
     identity(
         "L-info is ignorance entropy production",
-        "I(t) − I(0) = Σ_X − Σ_{X|Θ}",
+        "I(t) − I(0) = Σ_X − Σ_{X|Θ} (books)",
         float(last[information] - first[information] - (last["ep_marginal"] - last["ep_conditional"])
               + (first["ep_marginal"] - first["ep_conditional"])),
         ROUNDING,

@@ -92,13 +92,21 @@ class MarginalMeasure:
 
     kinds: Mapping[str, str] = {
         "entropy_conditional": "upper bound",
-        "work": "substitute",
-        "heat": "substitute",
-        "m_info": "substitute",
-        "ep_conditional": "substitute",
-        "entropy_marginal": "substitute",
-        "l_info_lower": "substitute",
-        "l_info_upper": "substitute",
+        **dict.fromkeys(
+            (
+                "work",
+                "heat",
+                "m_info",
+                "ep_conditional",
+                "ep_marginal",
+                "ep_ignorance",
+                "entropy_marginal",
+                "l_info_lower",
+                "l_info_upper",
+                "learning_efficiency",
+            ),
+            "substitute",
+        ),
     }
 
     def __init__(
