@@ -102,6 +102,9 @@ def test_sampled_reading_agrees_with_the_integral() -> None:
     assert reading.entropy_marginal is not None
     slots = reading.entropy_marginal.mean(0)
     assert slots.mean() == pytest.approx(entropy, abs=4 * slots.std() / math.sqrt(slots.size))
+    without_own = [np.delete(log_p[k], k, axis=0) for k in range(4)]
+    upper = [log_p[k, k] - special.logsumexp(rest, axis=0) + math.log(3) for k, rest in enumerate(without_own)]
+    np.testing.assert_allclose(reading.l_info_upper, upper, atol=1e-12)
     exact = np.full((4, 1), 0.5 * math.log(2 * math.pi * math.e * sigma**2))
     better = sampled_reading(log_p, exact)
     assert better.entropy_marginal is not None

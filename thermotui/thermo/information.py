@@ -85,7 +85,9 @@ def sampled_reading(log_p: Array, own: Array | None = None) -> Reading:
     lower = diagonal - log_mixture(by_component)
     upper = None
     if len(log_p) >= 3:
-        upper = diagonal - log_mixture_without_each(by_component)[members, members]
+        others = by_component.copy()
+        others[members, members] = -np.inf
+        upper = diagonal - log_mixture(others) - np.log(len(log_p) / (len(log_p) - 1))
     conditional = -diagonal if own is None else own
     return Reading(entropy_conditional=conditional, entropy_marginal=conditional + lower, l_info_upper=upper)
 
