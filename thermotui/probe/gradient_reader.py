@@ -1,6 +1,6 @@
-"""What the probe takes from each parameter's gradient as it accumulates: norms, projections, θ·g.
+"""What the probe takes from the gradients when a backward pass has accumulated them: norms, projections, θ·g.
 
-The gradient is read in the hook of its accumulation: unclipped, before weight decay and momentum, with the loss scale
+They are read before the loop gets them back: unclipped, before weight decay and momentum, with the loss scale
 still in it. With several micro-batches the last one's reading stands, which is that of the whole step.
 """
 
@@ -60,39 +60,44 @@ class GradientReader:
         """Forget the last step."""
         self.wanted = wanted
         self._wants = wanted != Wanted()
-        self._squares: dict[int, Tensor] = {}
+        self._norms: dict[int, Tensor] = {}
         self._pairings: dict[int, Tensor] = {}
         self._projections: dict[int, Tensor] = {}
         self.copies: dict[int, Tensor] = {}
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
 
-    def read(self, parameter: Parameter, scale: Tensor | None) -> None:
-        """Take the figures of `parameter.grad`; scale: the loss scale in it."""
-        wanted, gradient = self.wanted, parameter.grad
-        if gradient is None or not self._wants:
+    def read(self, parameters: Sequence[Parameter], scale: Tensor | None) -> None:
+        """Take the figures of the `.grad` of `parameters`; scale: the loss scale in it."""
+        wanted = self.wanted
+        if not self._wants:
             return
-        gradient = as_float(gradient.detach())
-        if gradient.is_sparse:
-            gradient = gradient.to_dense()
-        key = id(parameter)
+        gradients = [_dense(parameter) for parameter in parameters]
+        keys = [id(parameter) for parameter in parameters]
         if wanted.projections:
-            self._projections[key] = self._projection.one(*self._position[key], gradient)
+            for key, gradient in zip(keys, gradients, strict=True):
+                self._projections[key] = self._projection.one(*self._position[key], gradient)
         if wanted.squares:
-            flat = gradient.reshape(-1)
-            self._squares[key] = torch.dot(flat, flat)
-            if wanted.pairing:
-                self._pairings[key] = torch.dot(as_float(parameter.detach()).reshape(-1), flat)
-            if wanted.copies:
-                self.copies[key] = gradient.clone()
-        if wanted.differences and self._position[key][0] in self.differenced:
-            self._current[key] = gradient.clone() if scale is None else gradient / scale
-            if key in self._previous:
-                self._differences[key] = (self._current[key] - self._previous[key]).square().sum()
+            self._norms.update(zip(keys, torch._foreach_norm(gradients), strict=True))
+        if wanted.pairing:
+            for key, parameter, gradient in zip(keys, parameters, gradients, strict=True):
+                self._pairings[key] = (as_float(parameter.detach()) * gradient).sum()
+        if wanted.copies:
+            self.copies.update(zip(keys, [gradient.clone() for gradient in gradients], strict=True))
+        if wanted.differences and self.differenced:
+            self._difference(keys, gradients, scale)
+
+    def _difference(self, keys: Sequence[int], gradients: Sequence[Tensor], scale: Tensor | None) -> None:
+        for key, gradient in zip(keys, gradients, strict=True):
+            if self._position[key][0] in self.differenced:
+                self._current[key] = gradient.clone() if scale is None else gradient / scale
+                if key in self._previous:
+                    self._differences[key] = (self._current[key] - self._previous[key]).square().sum()
 
     def squares(self) -> Tensor:
         """‖g‖² by layer, [L]."""
-        return self._by_layer(self._squares)
+        norms = torch.stack([self._norms.get(id(p), self._zero) for p in self._order])
+        return self._members @ norms.float().square()
 
     def pairings(self) -> Tensor:
         """θ·g by layer, [L]."""
@@ -117,3 +122,11 @@ class GradientReader:
 
     def _by_layer(self, values: dict[int, Tensor]) -> Tensor:
         return self._members @ torch.stack([values.get(id(p), self._zero) for p in self._order]).float()
+
+
+def _dense(parameter: Parameter) -> Tensor:
+    gradient = parameter.grad
+    if gradient is None:
+        raise RuntimeError("a parameter lost its gradient during the backward pass that accumulated it")
+    gradient = as_float(gradient.detach())
+    return gradient.to_dense() if gradient.is_sparse else gradient

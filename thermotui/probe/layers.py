@@ -23,6 +23,11 @@ class Site:
     rule: Rule | None
     compiled: bool
 
+    @property
+    def plain_linear(self) -> bool:
+        """Whether it is a linear layer whose weight is trained: then two row norms are all that its noise takes."""
+        return isinstance(self.module, nn.Linear) and self.rule is not None and "weight" in self.parameters
+
 
 @dataclass(frozen=True)
 class ModelLayer:

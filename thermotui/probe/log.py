@@ -31,16 +31,20 @@ GRADIENT = RAW.index("gradient")
 
 @dataclass(frozen=True)
 class Settled:
-    """A step that is over; tensors are still on the device. raw: [len(RAW), L], None where it was not measured."""
+    """A step that is over; tensors are still on the device.
+
+    raw: [len(names), L] of the figures `names`, a part of `RAW`; None where the step was not measured.
+    """
 
     step: int
     time: float
     samples: int
     learning_rate: float
-    rates: NDArray[np.float64] | None
+    rates: NDArray[np.float64]
     scale: Tensor | None
     loss: Tensor | float | None
     accuracy: Tensor | float | None
+    names: tuple[str, ...]
     raw: Tensor | None
 
 
@@ -73,12 +77,13 @@ class ProbeLog:
         """One window's autocorrelation [L, lags] on the device, its last step."""
         self._windows.append((step, values))
 
-    def add(
-        self, settled: Settled, *, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
-    ) -> None:
+    @property
+    def opened(self) -> bool:
+        """Whether the file is there."""
+        return self._writer is not None
+
+    def add(self, settled: Settled, interval: int) -> None:
         """One more step; about once a second all waiting ones are moved to the host and written."""
-        if self._writer is None:
-            self._open(settled, estimators, obstacles, interval, note)
         self._waiting.append(settled)
         if self._writer is not None and interval != self._interval:
             self._interval = interval
@@ -114,10 +119,11 @@ class ProbeLog:
         if self._writer is not None:
             self._writer.close(state, message)
 
-    def _open(
-        self, first: Settled, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+    def open(
+        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
     ) -> None:
-        header = self._header(first, estimators, obstacles, interval, note)
+        """Make the file, or continue it: after the first step, when its `samples` and the estimators are known."""
+        header = self._header(samples, estimators, obstacles, interval, note)
         if self.start_step > 0 and self.path.exists():
             self._writer = RunLogWriter.resume(self.path, self.start_step - 1)
         else:
@@ -131,7 +137,7 @@ class ProbeLog:
         self._echo = epoch_echo(self.lags, batches_per_epoch=batches)
         names = [layer.name for layer in self.layers]
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
-        self._writer.heartbeat(first.step, "running", f"measuring one step in {interval}")
+        self._writer.heartbeat(self.start_step, "running", f"measuring one step in {interval}")
 
     def _batches_per_epoch(self, batch_size: int) -> int | None:
         if self.sampling.replacement or not self.sampling.dataset_size or not batch_size:
@@ -139,10 +145,10 @@ class ProbeLog:
         return self.sampling.dataset_size // batch_size
 
     def _header(
-        self, first: Settled, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
     ) -> Header:
         successive = "from step to step, differences of the gradient"
-        alone = first.samples == 1
+        alone = samples == 1
         notes = [f"{name}: not measured within the batch ({reason})." for name, reason in obstacles.items()]
         if alone:
             notes.append("|b| = 1: the noise is that of the differences of successive gradients.")
@@ -162,7 +168,7 @@ class ProbeLog:
             reservoir_stride=interval,
             lags=self.lags,
             steps=self.planned,
-            batch_size=first.samples * self.sampling.world_size,
+            batch_size=samples * self.sampling.world_size,
             dataset_size=self.sampling.dataset_size,
             replacement=self.sampling.replacement,
             detectors=asdict(self.detectors),
@@ -178,18 +184,18 @@ class ProbeLog:
         )
 
     def _measurements(self, waiting: Sequence[Settled]) -> Measurements:
-        """Those that were measured, with one transfer from the device for all of them."""
-        measured = [s for s in waiting if s.raw is not None and s.rates is not None]
-        raw = np.empty((0, len(RAW), len(self.layers)))
-        rates = np.empty((0, len(self.layers)))
+        """Those that were measured, with one transfer from the device for all their figures."""
+        measured = [s for s in waiting if s.raw is not None]
+        raw = np.full((len(measured), len(RAW), len(self.layers)), np.nan)
         if measured:
-            raw = torch.stack([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
-            rates = np.stack([s.rates for s in measured if s.rates is not None])
+            found = torch.cat([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
+            rows = [(n, RAW.index(name)) for n, s in enumerate(measured) for name in s.names]
+            raw[tuple(np.transpose(rows))] = found
         return Measurements(
             steps=np.array([s.step for s in measured], dtype=np.int64),
             times=np.array([s.time for s in measured]),
             samples=np.array([s.samples for s in measured], dtype=np.int64),
-            rates=rates,
+            rates=np.array([s.rates for s in measured]).reshape(len(measured), len(self.layers)),
             scales=_to_host([s.scale for s in measured], missing=1.0),
             raw=raw,
         )

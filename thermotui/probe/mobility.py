@@ -29,19 +29,25 @@ class Mobility:
         self.optimizer = inner if isinstance(inner, Optimizer) else optimizer
         self._layers = layers
         self._shares = np.empty((0, 0))
+        self._seen: list[float] = []
+        self._rates = np.empty(0)
 
     def rates(self) -> NDArray[np.float64]:
         """Learning rate × momentum factor of each layer, [L]; 0 for parameters that the optimizer does not have."""
         groups = self.optimizer.param_groups
         if self._shares.shape[1] != len(groups):
             index = {id(p): column for column, group in enumerate(groups) for p in group["params"]}
+            self._seen = []
             self._shares = np.zeros((len(self._layers), len(groups)))
             for row, layer in enumerate(self._layers):
                 size = sum(p.numel() for p in layer)
                 for parameter in layer:
                     if id(parameter) in index:
                         self._shares[row, index[id(parameter)]] += parameter.numel() / size
-        return np.asarray(self._shares @ [_rate(group) for group in groups])
+        rates = [_rate(group) for group in groups]
+        if rates != self._seen:
+            self._seen, self._rates = rates, np.asarray(self._shares @ rates)
+        return self._rates
 
     def preconditioner(self) -> Tensor | None:
         """Mean of 1/(√v̂ + ε) over each layer, [L] on the device; None where the optimizer has no such state."""

@@ -10,7 +10,7 @@ with Probe(model, optimizer, log="runs/mine.h5") as probe:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from thermotui.probe.gradient_reader import GradientReader, Wanted
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog, Settled
-from thermotui.probe.measurement import RAW, Sampling
+from thermotui.probe.measurement import Sampling
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.recorder import StepRecorder
 
@@ -131,8 +131,17 @@ class Probe:
         self._parameters: list[list[Parameter]] = [list(layer.parameters) for layer in self._layers]
         self._mobility = Mobility(optimizer, self._parameters)
         self._reader = GradientReader(self._parameters, seed=seed)
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        # Whoever averages the gradients, DDP or the loop: each rank is taken to have samples of its own.
+        world = torch.distributed.get_world_size() if distributed else 1
         self._recorder = StepRecorder(
-            inner, self._layers, sketch=sketch, per_sample=per_sample, seed=seed, on_gradient=self._read_gradient
+            inner,
+            self._layers,
+            sketch=sketch,
+            per_sample=per_sample,
+            seed=seed,
+            at_once=world > 1,
+            on_gradients=self._read_gradients,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
@@ -155,9 +164,6 @@ class Probe:
         self._current = Step()
         device = self._parameters[0][0].device
         self._one = torch.ones((), device=device)
-        self._blank = torch.full((len(self._layers),), torch.nan, device=device)
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        world = torch.distributed.get_world_size() if distributed and inner is not model else 1
         self._log = ProbeLog(
             Path(log),
             self._layers,
@@ -262,10 +268,10 @@ class Probe:
     def _note_rates(self, *unused: Any) -> None:
         self._rates, self._learning_rate = self._mobility.rates(), self._mobility.learning_rate
 
-    def _read_gradient(self, layer: int, parameter: Parameter) -> None:
+    def _read_gradients(self, parameters: Sequence[Parameter]) -> None:
         if self._scaler is not None and self._scale is None:
             self._scale = self._scaler.scale(self._one)
-        self._reader.read(parameter, self._scale)
+        self._reader.read(parameters, self._scale)
 
     def _raw_figures(self) -> dict[str, Tensor]:
         noise, force = self._recorder.take_noise(), self._force
@@ -314,9 +320,14 @@ class Probe:
         now = time.time()
         if window is not None:
             self._log.autocorrelation(self._step, window_autocorrelation(window, self._lags))
-        stacked = None
-        if raw is not None:
-            stacked = torch.stack([raw.get(name, self._blank).float() for name in RAW])
+        if not self._log.opened:
+            self._log.open(
+                self._recorder.step_samples,
+                self._recorder.estimators,
+                self._recorder.obstacles,
+                self.interval,
+                self._mobility.note(),
+            )
         self._log.add(
             Settled(
                 step=self._step,
@@ -327,10 +338,8 @@ class Probe:
                 scale=self._scale,
                 loss=current.loss,
                 accuracy=current.accuracy,
-                raw=stacked,
+                names=() if raw is None else tuple(raw),
+                raw=None if raw is None else torch.stack([figure.float() for figure in raw.values()]),
             ),
-            estimators=self._recorder.estimators,
-            obstacles=self._recorder.obstacles,
-            interval=self.interval,
-            note=self._mobility.note(),
+            self.interval,
         )

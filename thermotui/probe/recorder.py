@@ -7,7 +7,7 @@ keep their results on the device.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -50,6 +50,16 @@ class _Part:
     sketch_variance: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class _Linear:
+    """One micro-batch of a linear layer that each sample passes once: ‖a_n‖ and ‖G_n‖ of its output, [n] each."""
+
+    inputs: Tensor
+    deltas: Tensor
+    bias: float
+    """1 where the bias is trained too, 0 where there is none."""
+
+
 @dataclass
 class _Track:
     """What is known of one layer while a step runs."""
@@ -59,7 +69,9 @@ class _Track:
     estimator: str = ""
     calls: list[tuple[Site, tuple[tuple[Any, ...], dict[str, Any]], Tensor]] = field(default_factory=list)
     waiting: set[int] = field(default_factory=set)
-    parts: list[_Part] = field(default_factory=list)
+    passes: int = 0
+    """Forward passes whose gradients have not arrived yet."""
+    parts: list[_Part | _Linear] = field(default_factory=list)
 
 
 class StepRecorder:
@@ -73,12 +85,14 @@ class StepRecorder:
         sketch: int,
         per_sample: int,
         seed: int,
-        on_gradient: Callable[[int, Parameter], None],
+        at_once: bool,
+        on_gradients: Callable[[Sequence[Parameter]], None],
     ) -> None:
         """Attach the hooks.
 
-        on_gradient(layer, parameter) is called whenever a parameter's `.grad` has got a backward pass's gradient,
-        unclipped and with the loss scale that it has.
+        on_gradients(parameters) is called when a backward pass has accumulated them, before the loop goes on.
+        at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
+        is mixed into it.
         """
         self.measuring = False
         self.samples = 0
@@ -86,13 +100,16 @@ class StepRecorder:
         self.step_samples = 0
         """Samples of the step so far."""
         self._tracks = [_Track(layer, layer.obstacle) for layer in layers]
-        self._on_gradient = on_gradient
+        self._at_once = at_once
+        self._on_gradients = on_gradients
+        self._arrived: list[Parameter] = []
         self._sketch = sketch
         self._per_sample = per_sample
         device = layers[0].parameters[0].device
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
+        self._biases: tuple[list[float], Tensor] = [], self._missing
         self._reading = False
         self._told = False
         self._handles: list[RemovableHandle] = []
@@ -117,6 +134,8 @@ class StepRecorder:
             track.calls.clear()
             track.waiting = {id(parameter) for parameter in track.layer.parameters}
             track.parts.clear()
+            track.passes = 0
+        self._arrived.clear()
 
     def count(self, samples: int) -> None:
         """Take the number of samples of the next micro-batch from the caller instead of the model's input."""
@@ -129,13 +148,17 @@ class StepRecorder:
         self.measuring = False
         for track in self._tracks:
             track.calls.clear()
-        first = [track.parts[0] if len(track.parts) == 1 else None for track in self._tracks]
-        plain = [part for part in first if part is not None and part.weight == 1.0 and part.sketch_variance is None]
-        if len(plain) == len(first):
-            # By far the most common case, in three kernels for all layers.
-            values = torch.stack([part.values for part in plain])
+        single = [track.parts[0] if len(track.parts) == 1 else None for track in self._tracks]
+        linear = [part for part in single if isinstance(part, _Linear)]
+        if len(linear) == len(single):
+            # The most common case, for all layers in a few kernels.
+            inputs, deltas = (torch.stack(norms).square() for norms in _columns(linear))
+            biases = [part.bias for part in linear]
+            if biases != self._biases[0]:
+                self._biases = biases, torch.tensor(biases, device=inputs.device, dtype=inputs.dtype).unsqueeze(1)
+            values = (inputs + self._biases[1]) * deltas
             return NoiseSums(values.sum(1), _spread(values), (values > 0).sum(1).float())
-        sums = [self._layer_sums(track.parts) for track in self._tracks]
+        sums = [self._layer_sums([_part(part) for part in track.parts]) for track in self._tracks]
         return NoiseSums(*(torch.stack(column) for column in zip(*sums, strict=True)))
 
     def _layer_sums(self, parts: list[_Part]) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,17 +226,32 @@ class StepRecorder:
             self._give_up(track, str(error))
             return
         if tensor.requires_grad:
+            track.passes += 1
             register: Callable[..., RemovableHandle] = tensor.register_hook
             register(partial(self._received, track, site, (args, kwargs)))
 
     def _received(
         self, track: _Track, site: Site, arguments: tuple[tuple[Any, ...], dict[str, Any]], deltas: Tensor
     ) -> None:
-        if self.measuring and not self._reading:
-            track.calls.append((site, arguments, deltas.detach()))
+        if not self.measuring or self._reading:
+            return
+        inputs = arguments[0][0] if arguments[0] else None
+        alone = track.passes == 1 and len(track.layer.sites) == 1
+        if site.plain_linear and alone and deltas.dim() == 2 and deltas.shape[0] == self.samples:
+            part = _linear_norms(site, inputs, deltas)
+            if part is not None:
+                track.estimator = EXACT
+                track.parts.append(part)
+                return
+        track.calls.append((site, arguments, deltas.detach()))
 
     def _accumulated(self, index: int, parameter: Parameter) -> None:
-        self._on_gradient(index, parameter)
+        if self._at_once:
+            self._on_gradients([parameter])
+        else:
+            if not self._arrived:
+                torch.autograd.Variable._execution_engine.queue_callback(self._pass_is_over)
+            self._arrived.append(parameter)
         track = self._tracks[index]
         if not self.measuring or track.obstacle:
             return
@@ -221,6 +259,10 @@ class StepRecorder:
         if track.waiting:
             return
         track.waiting = {id(p) for p in track.layer.parameters}
+        served = track.passes == 1 and not track.calls and bool(track.parts)
+        track.passes = 0
+        if served:
+            return
         calls, track.calls = track.calls, []
         self._reading = True
         try:
@@ -229,6 +271,11 @@ class StepRecorder:
             self._give_up(track, str(error).split("\n")[0] or type(error).__name__)
         finally:
             self._reading = False
+
+    def _pass_is_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        with torch.no_grad():
+            self._on_gradients(arrived)
 
     def _noise(self, track: _Track, calls: list[tuple[Site, Any, Tensor]]) -> _Part:
         if not calls:
@@ -272,6 +319,24 @@ class StepRecorder:
         track.parts.clear()
         track.calls.clear()
         logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)
+
+
+def _linear_norms(site: Site, inputs: Any, deltas: Tensor) -> _Linear | None:
+    if not isinstance(inputs, Tensor) or inputs.dim() != 2 or inputs.shape[0] != deltas.shape[0]:
+        return None
+    inputs, deltas = as_float(inputs.detach()), as_float(deltas.detach())
+    norms = torch.linalg.vector_norm(inputs, dim=1), torch.linalg.vector_norm(deltas, dim=1)
+    return _Linear(*norms, float("bias" in site.parameters))
+
+
+def _columns(parts: Sequence[_Linear]) -> tuple[list[Tensor], list[Tensor]]:
+    return [part.inputs for part in parts], [part.deltas for part in parts]
+
+
+def _part(part: _Part | _Linear) -> _Part:
+    if isinstance(part, _Part):
+        return part
+    return _Part((part.inputs.square() + part.bias) * part.deltas.square(), 1.0)
 
 
 def _spread(values: Tensor) -> Tensor:

@@ -1,0 +1,218 @@
+"""What the probe costs beside its peers, × one bare training step, in one run on one CPU thread.
+
+    python tests/benchmarks/probe_overhead.py [--rounds 5] [--transformer] [--device cuda]
+
+MLP 784-200-200-200-10 at |b| = 100 and 512; with --transformer also a decoder of 10 million parameters, 8 × 128 tokens.
+Peers are measured where they are installed: backpack-for-pytorch (its Variance extension), opacus (its per-sample
+gradients) and torch.func (vmap of grad). The rounds go through all rivals in turn, and each takes its best: on a
+shared machine the least disturbed round is the fairest one. Times are of this thread on a CPU, of the clock on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from thermotui.probe import Probe
+
+Case = tuple[nn.Module, Tensor, Tensor]
+Loop = Callable[[int], None]
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mixed, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        parts = self.mixed(self.first(hidden)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2).flatten(2)
+        hidden = hidden + self.output(mixed)
+        return hidden + self.down(F.gelu(self.up(self.second(hidden))))
+
+
+class Decoder(nn.Module):
+    """10.2 million parameters: 5 blocks of width 384, a vocabulary of 1,700."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(1700, 384)
+        self.blocks = nn.Sequential(*(Block(384, 6) for _ in range(5)))
+        self.norm, self.head = nn.LayerNorm(384), nn.Linear(384, 1700, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks(self.embedding(tokens)))).mT
+
+
+def mlp(batch: int, device: str) -> Case:
+    torch.manual_seed(0)
+    widths = [784, 200, 200, 200, 10]
+    layers: list[nn.Module] = []
+    for index in range(4):
+        layers += [nn.Linear(widths[index], widths[index + 1]), nn.ReLU()]
+    model = nn.Sequential(*layers[:-1]).to(device)
+    return model, torch.randn(batch, 784, device=device), torch.randint(10, (batch,), device=device)
+
+
+def decoder(device: str) -> Case:
+    torch.manual_seed(0)
+    tokens = torch.randint(1700, (2, 8, 128), device=device)
+    return Decoder().to(device), tokens[0], tokens[1]
+
+
+def bare(case: Case) -> Loop:
+    model, inputs, targets = case
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+
+    return run
+
+
+def probed(case: Case, **options: Any) -> Loop:
+    model, inputs, targets = case
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    directory = Path(tempfile.mkdtemp(prefix="thermotui-overhead-"))
+    probe = Probe(model, optimizer, log=directory / "log.h5", **options)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            with probe.step() as step:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(inputs), targets)
+                loss.backward()
+                optimizer.step()
+                step.record(loss=loss)
+
+    return run
+
+
+def per_sample(case: Case) -> Loop:
+    model, inputs, targets = case
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    parameters = dict(model.named_parameters())
+
+    def phi(values: dict[str, Tensor], sample: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, values, (sample.unsqueeze(0),)), target.unsqueeze(0))
+
+    gradients = vmap(grad(phi), in_dims=(None, 0, 0))
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            found = gradients(parameters, inputs, targets)
+            for name, parameter in parameters.items():
+                parameter.grad = found[name].mean(0)
+                found[name].var(0).sum()
+            optimizer.step()
+
+    return run
+
+
+def backpack(case: Case) -> Loop:
+    from backpack import backpack as extensions
+    from backpack import extend
+    from backpack.extensions import Variance
+
+    model, inputs, targets = case
+    model, lossfunc = extend(model), extend(nn.CrossEntropyLoss())
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with extensions(Variance()):
+                lossfunc(model(inputs), targets).backward()
+            for parameter in model.parameters():
+                parameter.variance.sum()
+            optimizer.step()
+
+    return run
+
+
+def opacus(case: Case) -> Loop:
+    from opacus import GradSampleModule
+
+    model, inputs, targets = case
+    wrapped = GradSampleModule(model)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=1e-3)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(wrapped(inputs), targets).backward()
+            for parameter in wrapped.parameters():
+                parameter.grad_sample.var(0).sum()
+                parameter.grad_sample = None
+            optimizer.step()
+
+    return run
+
+
+def measure(rivals: dict[str, Loop], steps: int, rounds: int, device: str) -> dict[str, float]:
+    """Best seconds a step of each rival over the rounds."""
+    clock = time.thread_time if device == "cpu" else time.perf_counter
+    best: dict[str, float] = {}
+    for run in rivals.values():
+        run(2)
+    for _ in range(rounds):
+        for name, run in rivals.items():
+            count = max(steps if name.startswith(("bare", "probe")) else steps // 16, 1)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            start = clock()
+            run(count)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best[name] = min(best.get(name, float("inf")), (clock() - start) / count)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--transformer", action="store_true")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    device = options.device
+    cases: dict[str, tuple[Callable[[], Case], int]] = {
+        "MLP, |b| = 100": (lambda: mlp(100, device), 272),
+        "MLP, |b| = 512": (lambda: mlp(512, device), 272),
+    }
+    if options.transformer:
+        cases["transformer, 8 × 128"] = (lambda: decoder(device), 2)
+    for name, (make, steps) in cases.items():
+        rivals = {"bare step": bare(make()), "probe, every step": probed(make())}
+        if not name.startswith("transformer"):
+            # Windows of the autocorrelation come once in 16 windows: the steps cover a whole period.
+            rivals["probe, interval 16"] = probed(make(), interval=16, window=17)
+            rivals["torch.func per sample"] = per_sample(make())
+            if importlib.util.find_spec("backpack"):
+                rivals["backpack Variance"] = backpack(make())
+            if importlib.util.find_spec("opacus"):
+                rivals["opacus per sample"] = opacus(make())
+        best = measure(rivals, steps, options.rounds, device)
+        print(f"{name}: bare step {best['bare step'] * 1e3:.2f} ms")
+        for rival, seconds in best.items():
+            print(f"  {rival:24} × {seconds / best['bare step']:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
