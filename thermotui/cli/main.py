@@ -54,6 +54,9 @@ def root() -> None:
 
 def main() -> None:
     """Entry point of the `thermotui` script: one sentence and status 2 for bad input, never a traceback."""
+    # A file may name a filter, which HDF5 would look up among the plug-ins it finds; "::" is its word for "load none".
+    # It is read when the library starts, and children inherit it.
+    os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
     try:
         app()
     except InputError as error:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from pathlib import Path
 
+NETWORK_FILE_SYSTEMS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.sshfs",
+    "lustre",
+    "beegfs",
+    "gpfs",
+    "ceph",
+    "glusterfs",
+    "9p",
+    "afs",
+)
 RESERVE_BYTES = 4 * 1024 * 1024
 """Space that must be left beyond what waits to be written: a new chunk for every table, their indexes, the close."""
 
@@ -19,6 +33,23 @@ def reason_to_stop(descriptor: int, waiting_bytes: int) -> str | None:
     if free < RESERVE_BYTES + 2 * waiting_bytes:
         return f"the disk is full ({free / 2**20:.1f} MiB left)"
     return None
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The kind of network file system that `path` lies on; None for a local one, or where the system does not say."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    place = path.absolute()
+    best, kind = Path(), ""
+    for line in lines:
+        fields = line.split()
+        # Spaces in the mount point are written in octal.
+        point = Path(fields[1].replace("\\040", " "))
+        if place.is_relative_to(point) and len(point.parts) >= len(best.parts):
+            best, kind = point, fields[2]
+    return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
 
 
 def divert(descriptor: int) -> None:

@@ -14,10 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# A file may name a filter that HDF5 would look up in the plug-in path; "::" is HDF5's own word for "load none". It is
-# read once, when the library starts, hence before the import.
-os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
-
 import h5py
 import numpy as np
 

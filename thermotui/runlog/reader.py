@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from thermotui.runlog.buffer import Rows
+from thermotui.runlog.disk import network_file_system
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.handle import open_log
 from thermotui.runlog.header import ATTRIBUTES, parse_header
@@ -36,6 +37,8 @@ class RunLogReader:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        # There another machine's writes show in a file that is opened anew, not always in one that is open.
+        self._reopens = network_file_system(self.path) is not None
         self._open()
 
     def _open(self) -> None:
@@ -59,7 +62,7 @@ class RunLogReader:
         A deleted or moved file stays readable as it was. Cheap: tables refresh when they are next read.
         """
         identity = _identity(self.path)
-        if identity is not None and identity != self._log.identity:
+        if identity is not None and (identity != self._log.identity or self._reopens):
             self.close()
             self._open()
         self._generation += 1
