@@ -19,12 +19,16 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 from textual.app import App, ComposeResult
 from textual.containers import Grid
 from textual.driver import Driver
@@ -41,39 +45,40 @@ WIDTH, HEIGHT = 120, 20
 PANELS, PANS = 24, 150
 
 
-def ours(values: np.ndarray) -> None:
-    series = raw_series("loss", np.arange(values.size), values)
+def ours(series: SeriesData) -> None:
     data, place = ChartData("loss", "nats", (series,)), layout(WIDTH, HEIGHT)
-    x_range = 0.0, float(values.size)
+    x_range = 0.0, float(series.x.size)
     columns = columns_of(data, x_range, place.cells, "braille")
     low, high, smallest = value_range(columns)
     draw(data, columns, place, sticky_axis(None, low, high, "linear", smallest), x_range)
 
 
-def textual_sparkline(values: np.ndarray) -> None:
-    from rich.console import Console
-
-    console = Console(width=WIDTH, file=None)
-    console.render_lines(Sparkline(values.tolist(), width=WIDTH), console.options.update_width(WIDTH))
+def textual_sparkline(values: list[float]) -> None:
+    console = Console(width=WIDTH)
+    console.render_lines(Sparkline(values, width=WIDTH), console.options.update_width(WIDTH))
 
 
-def plotext(values: np.ndarray) -> None:
+def plotext(values: list[float]) -> None:
     import plotext as module
 
     module.clear_figure()
     module.plot_size(WIDTH, HEIGHT)
-    module.plot(values.tolist(), marker="braille")
+    module.plot(values, marker="braille")
     module.build()
 
 
-def milliseconds(function: Callable[[np.ndarray], None], values: np.ndarray, repeats: int) -> float:
-    """The median of a few runs."""
+def milliseconds(function: Callable[[Any], None], points: Any, repeats: int) -> float:
+    """The median of a few runs; the points are there before, in the form that each takes them."""
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
-        function(values)
+        function(points)
         times.append(time.perf_counter() - begin)
     return statistics.median(times) * 1e3
+
+
+def noise(size: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=size)
 
 
 class Panning(App[None]):
@@ -105,7 +110,7 @@ class Panning(App[None]):
         now = time.process_time()
         self.times.append(now)
         if len(self.times) > PANS:
-            self.target.write_text(" ".join(str(after - before) for before, after in zip(self.times, self.times[1:])))
+            self.target.write_text(" ".join(str(after - before) for before, after in pairwise(self.times)))
             self.exit()
             return
         start = 2e6 + 2e4 * len(self.times)
@@ -144,10 +149,10 @@ def main() -> None:
     if options.child:
         Panning(Path(options.child)).run()
         return
-    generator = np.random.default_rng(0)
     sizes = (10_000, 100_000, 1_000_000, 10_000_000)
     print(f"{'milliseconds to draw':24}" + "".join(f"{size:>14,}" for size in sizes))
-    print(f"{'ours':24}" + "".join(f"{milliseconds(ours, generator.normal(size=n), 9):14.2f}" for n in sizes))
+    times = [milliseconds(ours, raw_series("loss", np.arange(size), noise(size)), 15) for size in sizes]
+    print(f"{'ours':24}" + "".join(f"{value:14.2f}" for value in times))
     for name, function, module in (
         ("Textual Sparkline", textual_sparkline, "textual"),
         ("plotext", plotext, "plotext"),
@@ -155,15 +160,13 @@ def main() -> None:
         if importlib.util.find_spec(module) is None:
             print(f"{name:24}{'not installed':>14}")
             continue
-        row = "".join(f"{milliseconds(function, generator.normal(size=n), 1):14.1f}" for n in sizes[:3])
+        row = "".join(f"{milliseconds(function, noise(size).tolist(), 1):14.1f}" for size in sizes[:3])
         print(f"{name:24}{row}{'—':>14}")
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
-        times = sorted(1e3 * seconds for seconds in pan_times(Path(folder) / "times"))
+        pans = sorted(1e3 * seconds for seconds in pan_times(Path(folder) / "times"))
     print(
-        f"pan of {PANELS} panels, processor ms: median {statistics.median(times):.1f}, "
-        f"99th percentile {times[int(0.99 * len(times))]:.1f}"
+        f"pan of {PANELS} panels, processor ms: median {statistics.median(pans):.1f}, "
+        f"99th percentile {pans[int(0.99 * len(pans))]:.1f}"
     )
 
 
