@@ -58,7 +58,8 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standard deviation over the members of [steps, K]; NaN for a single one, which has no spread to tell."""
     if values.shape[1] == 1:
         return np.full(len(values), np.nan)
-    return values.std(1, ddof=1)
+    spread: NDArray[np.float64] = values.std(1, ddof=1)
+    return spread
 
 
 def rows_from(values: Sequence[Mapping[str, Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:

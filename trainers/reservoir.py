@@ -89,10 +89,10 @@ class ReservoirMeter:
         factor = finite_population(
             batch_size, family.dataset_size, replacement, variance="population" if side else "sample"
         )
+        self._noise_factor = factor / batch_size
         self._rows = ReservoirRows(
             row_dtype(RESERVOIR, header),
             np.array([layer.size for layer in family.layers], dtype=np.float64),
-            noise_factor=factor / batch_size,
             averaged=max(window // stride, 1),
         )
         self._series: list[Tensor] = []
@@ -116,9 +116,12 @@ class ReservoirMeter:
             "pairing": _inner(self._parameters, gradients),
             "drift": _power_sum(_difference(self._parameters, self._start), 2) / _power_sum(self._start, 2),
         }
-        noise = self._side_noise() if self.batch_size == 1 else batch.noise
-        if noise is not None:
-            figures["noise_trace"] = noise
+        source = self._side_batch() if self.batch_size == 1 else batch
+        if source.noise is not None:
+            # Only what is drawn from the data set knows the batch's size and the finite population.
+            figures["noise"] = source.noise * self._noise_factor
+            if source.sampler_noise is not None:
+                figures["noise"] = figures["noise"] + source.sampler_noise
         if self._full_due(step):
             full = self.family.full_gradient()
             force = [[full[name] for name in names] for names in self.family.layer_parameters]
@@ -215,11 +218,10 @@ class ReservoirMeter:
             self._windows.append((step, window_autocorrelation(torch.stack(self._series), self.lags)))
             self._series.clear()
 
-    def _side_noise(self) -> Tensor | None:
+    def _side_batch(self) -> Batch:
         size = (self.family.ensemble, SIDE_BATCH)
         indices = torch.randint(self.family.dataset_size, size, generator=self._generator)
-        batch, _ = self._evaluate(indices.to(self._parameters[0][0].device), measure_noise=True)
-        return batch.noise
+        return self._evaluate(indices.to(self._parameters[0][0].device), measure_noise=True)[0]
 
     def _evaluate(self, indices: Tensor, *, measure_noise: bool) -> tuple[Batch, Layers]:
         """A gradient beside the training: `.grad` and the state of the family's samplers are put back."""

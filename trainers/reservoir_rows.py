@@ -12,7 +12,7 @@ from thermotui.probe.measurement import component_moments, running_mean, scatter
 Array = NDArray[np.float64]
 
 RAW = (
-    "noise_trace",  # Σ_i Var_sample(∂_i φ)
+    "noise",  # Σ_i Var(η_i)
     "gradient",  # ‖g‖²
     "pairing",  # θ·g
     "drift",  # ‖θ − θ_0‖²/‖θ_0‖²
@@ -30,15 +30,14 @@ RAW = (
 class ReservoirRows:
     """Keeps the little history that Yaida's ratio and a single run's standard errors need."""
 
-    def __init__(self, dtype: np.dtype[np.void], sizes: Array, *, noise_factor: float, averaged: int) -> None:
+    def __init__(self, dtype: np.dtype[np.void], sizes: Array, *, averaged: int) -> None:
         """Start empty.
 
-        dtype: of a row of `reservoir`. sizes: parameters per layer of one member, [L]. noise_factor: Σ_i Var(η_i) per
-        unit of the noise trace. averaged: measurements that Yaida's ratio averages.
+        dtype: of a row of `reservoir`. sizes: parameters per layer of one member, [L]. averaged: measurements that
+        Yaida's ratio averages.
         """
         self.dtype = dtype
         self.sizes = sizes
-        self.noise_factor = noise_factor
         self.averaged = averaged
         self.temperatures = np.empty((0, sizes.size))
         self.temperatures_full = np.empty((0, sizes.size))
@@ -52,7 +51,7 @@ class ReservoirRows:
         mobility = np.asarray(mobilities)[:, None, None]
         per_parameter = mobility / (2.0 * self.sizes)
 
-        noise = value["noise_trace"] * self.noise_factor
+        noise = value["noise"]
         rows["temperature"], rows["temperature_se"], self.temperatures = _mean_and_error(
             per_parameter * noise, self.temperatures
         )

@@ -61,6 +61,23 @@ def build(options: EBMOptions, setup: Setup) -> EBM:
     return EBM(data, options, setup)
 
 
+BIASED_WITHOUT_METROPOLIS = (
+    "work",
+    "heat",
+    "entropy_conditional",
+    "entropy_marginal",
+    "ep_conditional",
+    "ep_marginal",
+    "ep_ignorance",
+    "l_info_lower",
+    "l_info_upper",
+    "l_info_window",
+    "m_info",
+    "learning_efficiency",
+    "log_partition",
+)
+
+
 class EnergyNetwork(nn.Module):
     """E of K members: [K, N, d] → [K, N]."""
 
@@ -124,7 +141,10 @@ class EBM:
             for name, layer in zip(names, self._linear, strict=True)
         )
         self.layer_parameters = tuple((f"layers.{i}.weight", f"layers.{i}.bias") for i in range(len(names)))
-        self.figures: Mapping[str, str] = setup.figures
+        # Unadjusted Langevin steps leave a density near p, not p itself, invariant: nothing measured along them is free
+        # of that bias, and no standard error tells of it.
+        biased = dict.fromkeys(BIASED_WITHOUT_METROPOLIS, "substitute") if not options.metropolis else {}
+        self.figures: Mapping[str, str] = setup.figures | biased
         self._chain_generator = setup.generator("learning chains")
         self._generator = setup.generator("measurement")
         self._step_size = torch.full((setup.ensemble,), options.step_size * self._variance, device=device)
@@ -150,11 +170,10 @@ class EBM:
         for parameter, of_chains in zip(self.module.parameters(), gradients, strict=True):
             if parameter.grad is not None and of_chains is not None:
                 parameter.grad -= of_chains
-        if noise is not None and chain_noise is not None:
-            noise = noise + chain_noise * (data.shape[1] / self._chains.shape[1])
+        sampler_noise = None if chain_noise is None else chain_noise / self._chains.shape[1]
         beside = chain_energy[:, torch.arange(energy.shape[1], device=energy.device) % chain_energy.shape[1]]
         log_z = self._tracker.log_partition(self.module)
-        return Batch(energy.mean(1) + log_z, (energy < beside).float().mean(1), noise)
+        return Batch(energy.mean(1) + log_z, (energy < beside).float().mean(1), noise, sampler_noise)
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the measuring chains, reweighted to the present θ."""

@@ -24,11 +24,14 @@ class Batch:
 
     loss, accuracy: [K], detached. noise: [K, L], the unbiased within-batch estimate of the trace of the per-sample
     gradient covariance of each layer, Σ_i Var_sample(∂_i φ); None where it was not asked for or |b| = 1.
+    sampler_noise: [K, L], the trace of the covariance that the model's own samples (chains) add to the gradient of the
+    batch, whatever the batch's size; None for families whose gradient draws none.
     """
 
     loss: Tensor
     accuracy: Tensor
     noise: Tensor | None = None
+    sampler_noise: Tensor | None = None
 
 
 class PPM(Protocol):
@@ -75,6 +78,6 @@ class PPM(Protocol):
 
 def member_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm over all tensors [K, …] together, [K], on the device."""
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors]), dim=0
-    )
+    norms = torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors])
+    total: Tensor = torch.linalg.vector_norm(norms, dim=0)
+    return total

@@ -109,13 +109,13 @@ class RBMFamily:
         positive, negative = _mean_moments(data, hidden), _mean_moments(chains, chain_hidden)
         for name, parameter in self.module.named_parameters():
             parameter.grad = negative[name] - positive[name]
-        noise = None
+        noise = sampler_noise = None
         if measure_noise and data.shape[1] > 1:
             pairs = (data, hidden), (chains, chain_hidden)
-            noise = self._noise(*pairs, positive, negative)
+            noise, sampler_noise = self._noise(*pairs, positive, negative)
         restored = torch.baddbmm(theta["visible_bias"].unsqueeze(1), hidden, theta["weights"].mT) > 0
         accuracy = (restored == (data > 0.5)).float().mean((1, 2))
-        return Batch(self._loss(theta, data), accuracy, noise)
+        return Batch(self._loss(theta, data), accuracy, noise, sampler_noise)
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the model's moments, exact or from the measuring chains."""
@@ -194,20 +194,18 @@ class RBMFamily:
         chains: tuple[Tensor, Tensor],
         positive: Mapping[str, Tensor],
         negative: Mapping[str, Tensor],
-    ) -> Tensor:
-        """Trace of the covariance of a per-sample gradient, [K, 3], such that over b it is that of the gradient."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Trace of the covariance of a per-sample gradient, and what persistent chains add to the mean's, [K, 3]."""
         batch_size, count = data[0].shape[1], chains[0].shape[1]
         if self._persistent:
-            noise = sample_noise_trace(_inner(data, data), _squares(positive), batch_size)
-            if count > 1:
-                noise = noise + sample_noise_trace(_inner(chains, chains), _squares(negative), count) * (
-                    batch_size / count
-                )
-            return noise.T
+            noise = sample_noise_trace(_inner(data, data), _squares(positive), batch_size).T
+            if count == 1:
+                return noise, None
+            return noise, sample_noise_trace(_inner(chains, chains), _squares(negative), count).T / count
         # Each chain started at a sample of the batch: the two belong to one gradient, and are correlated.
         squared = _inner(data, data) + _inner(chains, chains) - 2 * _inner(data, chains)
         difference = {name: positive[name] - negative[name] for name in positive}
-        return sample_noise_trace(squared, _squares(difference), batch_size).T
+        return sample_noise_trace(squared, _squares(difference), batch_size).T, None
 
     def _track(self, theta: dict[str, Tensor]) -> None:
         single = {name: tensor.float() for name, tensor in theta.items()}
