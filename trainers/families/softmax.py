@@ -89,16 +89,13 @@ class Softmax:
         """Cross entropy of the samples [K, b] and its gradient."""
         positions = indices if self._samples is None else self._samples.gather(1, indices)
         labels = self._labels[positions]
-        measure_noise = measure_noise and indices.shape[1] > 1
+        with recording(self._layers) as tape:
+            logits = self.module(self._inputs[positions])
+        losses = self._losses(logits, labels)
         noise = None
-        if measure_noise:
-            with recording(self._layers) as tape:
-                logits = self.module(self._inputs[positions])
-                losses = self._losses(logits, labels)
+        if measure_noise and indices.shape[1] > 1:
             noise = fill_gradients_and_noise(self.module, losses, tape)
         else:
-            logits = self.module(self._inputs[positions])
-            losses = self._losses(logits, labels)
             fill_gradients(self.module, losses)
         correct = (logits.detach().argmax(-1) == labels).float()
         return Batch(losses.detach().mean(1), correct.mean(1), noise)
