@@ -68,16 +68,16 @@ class EBMOptions:
     """Options of the deep energy-based model."""
 
     data: Literal["digits", "mnist", "fashion-mnist", "rings", "moons", "eight-gaussians"] = option(
-        "digits", "Images, or a density in the plane."
+        "eight-gaussians", "A density in the plane, or images."
     )
     data_dir: Path | None = option(None, "Directory of the data set's IDX files; default: download to a cache.")
     data_noise: float = option(0.1, "Standard deviation of the Gaussian noise added to images, once.")
-    widths: str = option("128,128", "Widths of the hidden layers, comma-separated; empty for none.")
+    widths: str = option("64,64", "Widths of the hidden layers, comma-separated; empty for none.")
     tau: int = option(10, "Langevin steps τ of the chains per optimizer step.")
     step_size: float = option(0.2, "Langevin step size ε in units of the base variance; where it starts with MALA.")
     metropolis: bool = option(True, "Metropolis' correction (MALA), which also tunes ε; without it plain Langevin.")
-    learning_chains: int = option(100, "Persistent chains behind the gradient.")
-    chains: int = option(256, "Chains that measure; a multiple of 64.")
+    learning_chains: int = option(256, "Persistent chains behind the gradient.")
+    chains: int = option(1024, "Chains that measure; a multiple of 64.")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,14 @@ FAMILIES: dict[str, Family] = {
         "A deep energy-based model with Langevin chains.",
         "trainers.families.ebm",
         of.EBMOptions,
-        {"steps": 1000, "batch_size": 100, "learning_rate": 0.01, "ensemble": 4},
+        {
+            "steps": 800,
+            "batch_size": 100,
+            "learning_rate": 0.002,
+            "optimizer": "adam",
+            "ensemble": 4,
+            "stride": 5,
+        },
     ),
     "vae": Family(
         "A variational autoencoder.",
