@@ -154,3 +154,35 @@ def test_directories_are_made_and_bad_places_named(tmp_path: Path, header) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(RunLogError, match="cannot be written"):
         RunLogWriter.create(tmp_path / "file" / "run.h5", header())
+
+
+def test_thousands_of_layers(tmp_path: Path, header, rows, same) -> None:
+    with RunLogWriter.create(tmp_path / "run.h5", header(layers=4000)) as writer:
+        block = rows(STREAMS["reservoir"], writer.header, 130)
+        writer.append_rows("reservoir", block)
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        assert len(reader.header.layers) == 4000
+        assert same(reader.read("reservoir"), block)
+        assert reader.overview("reservoir", ["temperature"], 0, 128, 2).mean["temperature"].shape == (2, 4000)
+
+
+def test_a_resumed_log_ends_at_the_checkpoint_in_every_stream(tmp_path: Path, header) -> None:
+    path = tmp_path / "run.h5"
+    with RunLogWriter.create(path, header()) as writer:
+        for step in range(100):
+            for stream in ("steps", "thermo", "reservoir", "members", "autocorrelation"):
+                writer.append(stream, step=step)
+        writer.append("alerts", step=30, kind="loss_spike", start=29, end=-1)
+        writer.append("alerts", step=30, kind="loss_spike", start=29, end=40)
+        writer.append("alerts", step=45, kind="stall", start=44, end=-1)
+        writer.append("alerts", step=45, kind="stall", start=44, end=80)
+        writer.append("alerts", step=70, kind="stall", start=69, end=-1)
+    with RunLogWriter.resume(path, 50) as writer, RunLogReader(path) as reader:
+        for stream in ("steps", "thermo", "reservoir", "members", "autocorrelation"):
+            assert reader.read(stream)["step"].tolist() == list(range(51))
+        assert reader.read("alerts")[["step", "end"]].tolist() == [(30, -1), (30, 40), (45, -1)]
+        assert reader.state().step == 50
+        writer.append("steps", step=51)
+        writer.flush()
+        reader.refresh()
+        assert reader.read("steps")["step"][-2:].tolist() == [50, 51]

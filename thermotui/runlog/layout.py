@@ -18,6 +18,8 @@ CHUNK_BYTES = 32 * 1024
 ROLLUP_CHUNK_BYTES = 16 * 1024
 MAX_CHUNK_ROWS = 4096
 MIN_CHUNK_ROWS = 8
+WIDE_CHUNK_BYTES = 1024 * 1024
+"""Where rows are so wide that the fewest rows take more than this, a chunk holds fewer still."""
 
 HEADER_LIMIT = 16 * 1024 * 1024
 """Largest header attribute in bytes that is written or read."""
@@ -29,7 +31,8 @@ def rollup_path(stream: str, factor: int) -> str:
 
 
 def _chunk_rows(dtype: np.dtype[Any], target: int) -> int:
-    return int(np.clip(target // dtype.itemsize, MIN_CHUNK_ROWS, MAX_CHUNK_ROWS))
+    fewest = max(1, min(MIN_CHUNK_ROWS, WIDE_CHUNK_BYTES // dtype.itemsize))
+    return int(np.clip(target // dtype.itemsize, fewest, MAX_CHUNK_ROWS))
 
 
 def _create_table(group: h5py.Group, path: str, dtype: np.dtype[Any], target: int) -> h5py.Dataset:
