@@ -44,10 +44,14 @@ def terminal() -> tuple[pyte.Screen, pyte.Stream]:
 
 
 def shown(screen: pyte.Screen) -> list[list[tuple[object, ...]]]:
-    return [
-        [(c.data, c.fg, c.bg, c.bold, c.reverse, c.underscore) for c in (screen.buffer[y][x] for x in range(WIDTH))]
-        for y in range(HEIGHT)
-    ]
+    """What one sees of each cell: of a blank its background, unless it is reversed or underlined."""
+    return [[visible(screen.buffer[y][x]) for x in range(WIDTH)] for y in range(HEIGHT)]
+
+
+def visible(cell: pyte.screens.Char) -> tuple[object, ...]:
+    if cell.data == " " and not (cell.reverse or cell.underscore):
+        return " ", cell.bg
+    return cell.data, cell.fg, cell.bg, cell.bold, cell.reverse, cell.underscore
 
 
 @given(st.lists(st.lists(pieces, min_size=1, max_size=6), min_size=1, max_size=6))

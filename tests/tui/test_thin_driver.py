@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
 from tests.tui.charts.gallery import Gallery, loss
+from tests.tui.test_cell_updates import visible
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.thin_driver import SYNC_END, SYNC_START, thin_driver
 
@@ -46,12 +47,9 @@ def terminal(kind: type[Driver], app: Gallery, width: int, height: int) -> Termi
     return driver
 
 
-def cells(driver: Terminal) -> list[list[tuple[str, str, str, bool]]]:
+def cells(driver: Terminal) -> list[list[tuple[object, ...]]]:
     screen = driver.screen
-    return [
-        [(c.data, c.fg, c.bg, c.bold) for c in (screen.buffer[y][x] for x in range(screen.columns))]
-        for y in range(screen.lines)
-    ]
+    return [[visible(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)]
 
 
 async def test_the_screen_is_the_same_and_costs_less(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ class CellUpdates:
     def __init__(self) -> None:
         self._styles: dict[str, int] = {"": 0}
         self._style_texts = [""]
+        self._blank_styles = [0]
         self._cursor: tuple[int, int] | None = None
         self._style: str | None = None
         self._shown = self._shown_styles = np.empty((0, 0), np.uint32)
@@ -116,13 +117,19 @@ class CellUpdates:
                 length += 1
         if length != len(update):
             return None
+        # A blank shows its background alone: one of another foreground is the same blank.
+        blank = characters == ord(" ")
+        styles[blank] = np.array(self._blank_styles, np.uint32)[styles[blank]]
         return _Wanted(characters, styles, written, (y, x) if moved else None)
 
     def _style_of(self, text: str) -> int:
-        if text not in self._styles:
-            self._styles[text] = len(self._style_texts)
+        number = self._styles.get(text)
+        if number is None:
+            number = self._styles[text] = len(self._style_texts)
             self._style_texts.append(text)
-        return self._styles[text]
+            self._blank_styles.append(number)
+            self._blank_styles[number] = self._style_of(_of_a_blank(text))
+        return number
 
     def _write(self, changed: NDArray[np.bool_]) -> str:
         """Send the changed cells, style by style: setting colours costs more than moving."""
@@ -231,6 +238,12 @@ def _attributes(style: str) -> _Attributes:
         elif code not in (0, 39, 49):
             others.add(part)
     return _Attributes(foreground, background, frozenset(others))
+
+
+def _of_a_blank(style: str) -> str:
+    """The part of a style that a blank shows: all of it where it is reversed or ruled, else the background."""
+    attributes = _attributes(style)
+    return style if attributes.others & {"4", "7", "9", "21", "51", "52", "53"} else attributes.background
 
 
 @lru_cache(4096)

@@ -69,7 +69,8 @@ def notes_of(panel: Panel, snapshot: RunSnapshot) -> tuple[str, ...]:
     header = snapshot.header
     notes = ("smoothed",) if snapshot.smooths(panel.stream) else ()
     if panel.stream != "thermo":
-        return notes
+        spread = any(line.error.endswith("_spread") for line in panel.lines) and not notes
+        return (*notes, f"± spread of {header.ensemble} members") if spread and header.ensemble > 1 else notes
     kinds = {header.figures[line.field] for line in panel.lines if line.field in header.figures}
     return (*notes, f"stride {header.stride}", *sorted(kinds - {"estimate", "none", "exact"}))
 

@@ -34,7 +34,10 @@ THEMES: dict[str, Theme] = {
     theme.name: theme
     for theme in (
         replace(BUILTIN_THEMES["textual-dark"], name="dark", background="#111418", surface="#15191e", panel="#232a33"),
-        replace(BUILTIN_THEMES["textual-light"], name="light"),
+        replace(
+            BUILTIN_THEMES["textual-light"], name="light", warning="#9a5b00", error="#c62828", success="#2e7d32",
+            secondary="#1f6feb", accent="#8a4b00",
+        ),
         replace(
             BUILTIN_THEMES["textual-dark"], name="colour-blind", background="#111418", surface="#15191e",
             panel="#232a33", success="#009e73", warning="#e69f00", error="#d55e00", secondary="#56b4e9",

@@ -197,7 +197,7 @@ def test_only_what_differs_is_a_change() -> None:
     assert changed_spans(old, new) == [(1, 5, 12), (2, 30, 31)]
     assert changed_spans(None, new) == [(y, 0, 40) for y in range(3)]
     plain, axis = ROLE["plain"], ROLE["axis"]
-    assert runs(new)[1] == [("     heat  ", plain, 0), ("Q", axis, 0), (" " * 28, plain, 0)]
+    assert runs(new)[1] == [("     heat  ", plain, 0), ("Q" + " " * 28, axis, 0)]
 
 
 def test_heatmap_levels_span_their_range_and_gaps_are_empty() -> None:

@@ -122,7 +122,7 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
-    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.907(50), then
+    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.91(5), then
     values go, the last series' first: the names tell the colours apart.
     """
     several, count = len(data.series) > 1, len(data.series)

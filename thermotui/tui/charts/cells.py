@@ -74,14 +74,18 @@ class CellWidget(Widget):
         if self._decorated():
             return super().render_lines(crop)
         first, last = crop.column_span
-        strips = [self.render_line(y) for y in crop.line_range]
-        return strips if (first, last) == (0, self.size.width) else [strip.crop(first, last) for strip in strips]
+        width = self.size.width
+        strips = [self._row(y, width) for y in crop.line_range]
+        return strips if (first, last) == (0, width) else [strip.crop(first, last) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
         """One row of the frame as a strip with a segment for each run of one style."""
+        return self._row(y, self.size.width)
+
+    def _row(self, y: int, width: int) -> Strip:
         frame = self._frame
-        if frame is None or y >= frame.height or frame.width != self.size.width:
-            return Strip.blank(self.size.width, self._style(0, 0))
+        if frame is None or y >= frame.height or frame.width != width:
+            return Strip.blank(width, self._style(0, 0))
         strip = self._strips.get(y)
         if strip is None:
             if self._runs is None:

@@ -87,8 +87,13 @@ def changed_spans(old: Frame | None, new: Frame) -> list[tuple[int, int, int]]:
 
 
 def runs(frame: Frame) -> list[list[tuple[str, int, int]]]:
-    """For each row the runs of one style: text, foreground and background role."""
-    foreground, background = frame.foreground, frame.background
+    """For each row the runs of one style: text, foreground and background role.
+
+    A blank shows its background alone, so it takes the foreground of what is left of it and starts no run.
+    """
+    inked = np.where(frame.characters != ord(" "), np.arange(frame.width), 0)
+    np.maximum.accumulate(inked, axis=1, out=inked)
+    foreground, background = np.take_along_axis(frame.foreground, inked, axis=1), frame.background
     breaks = (foreground[:, 1:] != foreground[:, :-1]) | (background[:, 1:] != background[:, :-1])
     rows, columns = np.nonzero(breaks)
     bounds: list[list[int]] = [[0] for _ in range(frame.height)]

@@ -34,9 +34,7 @@ def _with_error(value: float, se: float) -> str:
     if se < 1e-300:
         # Below the smallest power of ten there is none to divide by.
         return f"{_plain(value, 5)} ± {_plain(se, 1)}"
-    mantissa, _, power_of_error = f"{se:.1e}".partition("e")
-    exponent, digits = int(power_of_error), 2 if float(mantissa) < 2 else 1
-    places = digits - 1 - exponent
+    places = _places(se)
     largest = max(abs(value), se)
     if places > 9 or largest >= 1e7 or (largest < 1e-4 and largest > 0):
         power = math.floor(math.log10(largest))
@@ -47,6 +45,12 @@ def _with_error(value: float, se: float) -> str:
         return f"{_sign(f'{value:.{places}f}')} ± {se:.{places}f}"
     unit = 10**-places
     return f"{_sign(str(round(value / unit) * unit))} ± {round(se / unit) * unit}"
+
+
+def _places(se: float) -> int:
+    """Decimal places that show two digits of an error that starts with 1, and one of any other."""
+    mantissa, _, exponent = f"{se:.1e}".partition("e")
+    return (1 if float(mantissa) < 2 else 0) - int(exponent)
 
 
 def _plain(value: float, digits: int) -> str:
@@ -60,12 +64,13 @@ def _sign(text: str) -> str:
 
 
 def format_compact(value: float, se: float | None = None) -> str:
-    """`−4.907(50)`: the error of the last digits in parentheses; `−4.907` where there is none. For narrow places."""
+    """`−4.91(5)`: the error of the last digits in parentheses; `−4.907` where there is none. For narrow places."""
     if se is None or not (math.isfinite(value) and math.isfinite(se) and se > 0):
         return _plain(value, 4) if math.isfinite(value) else format_value(value)
-    places = 1 - math.floor(math.log10(se))
-    if not 0 <= places <= 8:
+    exponent = math.floor(math.log10(se))
+    if not -8 <= exponent <= 0:
         return format_value(value, se)
+    places = (1 if round(se / 10.0**exponent, 1) < 2 else 0) - exponent
     return _sign(f"{value:.{places}f}({se * 10.0**places:.0f})")
 
 

@@ -134,7 +134,7 @@ class LayersView(View):
         series = replace(data.series[layer], colour_role="series_1")
         curve.data = replace(
             data,
-            title="",
+            title=series.name,
             series=(series,),
             marks=marks_of(snapshot.alerts, layer),
             shades=shades_of(snapshot.valid_intervals, layer),

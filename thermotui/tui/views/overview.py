@@ -16,6 +16,8 @@ from thermotui.tui.widgets.table import Cell, Column, Row, Table
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 SPARK_WIDTH = 16
+WITH_CURVES, WITH_RATES = 104, 126
+"""Widths from which on there is room for the tiny curves, and for rate and family too."""
 
 
 def spark(values: NDArray[np.float64], width: int = SPARK_WIDTH, *, ascii_only: bool = False) -> str:
@@ -49,10 +51,10 @@ class OverviewView(View):
 
     def compose(self) -> ComposeResult:
         """One table."""
-        yield Table(self._columns(True), empty="no runs", id="overview-table")
+        yield Table(self._columns(0), empty="no runs", id="overview-table")
 
     @staticmethod
-    def _columns(wide: bool) -> tuple[Column, ...]:
+    def _columns(width: int) -> tuple[Column, ...]:
         columns = [
             Column("", 1),
             Column("run"),
@@ -62,20 +64,11 @@ class OverviewView(View):
             Column("last row", 8, "right"),
             Column("alerts", 6, "right"),
         ]
-        if wide:
-            columns += [
-                Column("rate", 8, "right"),
-                Column("family", 11),
-                Column("loss", 8, "right"),
-                Column("loss", SPARK_WIDTH),
-                Column("heat", SPARK_WIDTH),
-            ]
+        if width >= WITH_CURVES:
+            columns += [Column("loss", 8, "right"), Column("", SPARK_WIDTH), Column("heat", SPARK_WIDTH)]
+        if width >= WITH_RATES:
+            columns += [Column("rate", 8, "right"), Column("family", 11)]
         return tuple(columns)
-
-    @property
-    def wide(self) -> bool:
-        """Whether there is room for the tiny curves."""
-        return self.size.width >= 116
 
     def on_resize(self) -> None:
         """More columns where there is room."""
@@ -95,7 +88,7 @@ class OverviewView(View):
 
     def _fill(self) -> None:
         table = self.query_one(Table)
-        columns = self._columns(self.wide)
+        columns = self._columns(self.size.width)
         table.show(columns, tuple(Row(summary.path, self._cells(summary)) for summary in self.summaries))
         table.cursor = self.selected
 
@@ -112,13 +105,13 @@ class OverviewView(View):
             age_cell(summary) if summary.live else Cell(format_duration(summary.age), "muted"),
             alert_cell(summary, ascii_only),
         ]
-        if self.wide:
-            rate = "" if math.isnan(summary.rate) or not summary.live else f"{summary.rate:.3g}/s"
+        if self.size.width >= WITH_CURVES:
             cells += [
-                Cell(rate),
-                Cell(summary.family),
                 Cell("" if math.isnan(summary.last_loss) else format_value(summary.last_loss)),
                 Cell(spark(summary.loss, ascii_only=ascii_only), "accent"),
                 Cell(spark(summary.heat, ascii_only=ascii_only), "minor"),
             ]
+        if self.size.width >= WITH_RATES:
+            rate = "" if math.isnan(summary.rate) or not summary.live else f"{summary.rate:.3g}/s"
+            cells += [Cell(rate), Cell(summary.family)]
         return tuple(cells)

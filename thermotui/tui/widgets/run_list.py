@@ -74,10 +74,15 @@ def _blank(count: int) -> tuple[Cell, ...]:
 class RunList(Table, can_focus=False):
     """The list of runs, narrow. `summaries` are shown in the order given."""
 
-    DEFAULT_CSS = "RunList { height: 1fr; border-right: vkey $panel; }"
+    DEFAULT_CSS = """
+    RunList {
+        height: 1fr; border-right: vkey $panel;
+        & > .table--cursor { color: $block-cursor-foreground; background: $block-cursor-background; }
+    }
+    """
 
     def __init__(self, id: str | None = None) -> None:
-        columns = (Column("", 1), Column("run"), Column("", 5, "right"), Column("", 4, "right"))
+        columns = (Column("", 1), Column("run", cut="left"), Column("", 5, "right"), Column("", 4, "right"))
         super().__init__(columns, empty="no runs", id=id)
 
     def show_runs(self, arranged: tuple[tuple[str, RunSummary], ...], marked: frozenset[str], ascii_only: bool) -> None:

@@ -25,11 +25,15 @@ Role = Literal["plain", "muted", "good", "minor", "warning", "critical", "accent
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, its width in cells (0: what the others leave), and where its text stands."""
+    """A column: its title, its width in cells (0: what the others leave), and where its text stands.
+
+    cut: the end of a text that is too long to give up; names of runs differ at their end.
+    """
 
     title: str
     width: int = 0
     align: Literal["left", "right"] = "left"
+    cut: Literal["left", "right"] = "right"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,19 @@ class Row:
     cells: tuple[Cell, ...]
     heading: bool = False
     """Whether it only names the rows below; the cursor passes it by."""
+
+
+def _cut(text: str, size: int, end: Literal["left", "right"], mark: str) -> str:
+    """The text in `size` cells, with a mark where it was cut."""
+    room = size - cell_len(mark)
+    if room < 0:
+        return " " * size
+    if end == "right":
+        return set_cell_size(text, room) + mark
+    kept = text
+    while cell_len(kept) > room:
+        kept = kept[1:]
+    return mark + kept
 
 
 def plain_text(widget: Widget) -> Callable[[str], str]:
@@ -78,7 +95,8 @@ class Table(ScrollView, can_focus=True):
     Table {
         scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; overflow-y: auto;
         & > .table--header { color: $text-muted; text-style: bold; }
-        & > .table--cursor { text-style: reverse; }
+        & > .table--cursor { text-style: bold; }
+        &:focus > .table--cursor { color: $block-cursor-foreground; background: $block-cursor-background; }
         & > .table--muted { color: $text-muted; }
         & > .table--good { color: $success; }
         & > .table--minor { color: $secondary; }
@@ -246,16 +264,16 @@ class Table(ScrollView, can_focus=True):
         for cell, column, size in zip(cells, self._columns, self._widths(), strict=True):
             text = plain(cell.text)
             if cell_len(text) > size:
-                text = set_cell_size(text, max(0, size - 1)) + (plain("…") if size else "")
+                text = _cut(text, size, column.cut, plain("…"))
             padding = " " * (size - cell_len(text))
             text = padding + text if column.align == "right" else text + padding
             parts += [(text, component or f"table--{cell.role}"), (" ", component or "table--plain")]
         return self._strip_of(parts[:-1], width, cursor)
 
     def _strip_of(self, parts: list[tuple[str, str]], width: int, cursor: bool) -> Strip:
-        marked = self.get_component_rich_style("table--cursor", partial=True) if cursor else None
+        marked = self.get_component_rich_style("table--cursor") if cursor else None
         segments = []
         for text, component in parts:
-            style = self.rich_style + self.get_component_rich_style(component, partial=True)
-            segments.append(Segment(text, style + marked if marked else style))
-        return Strip(segments).adjust_cell_length(width, self.rich_style + marked if marked else self.rich_style)
+            style = marked or self.get_component_rich_style(component)
+            segments.append(Segment(text, style))
+        return Strip(segments).adjust_cell_length(width, marked or self.rich_style)
