@@ -129,10 +129,19 @@ def test_coloured_noise_begins_and_ends() -> None:
 
 def test_a_loss_that_turns_negative_is_judged_on_a_linear_scale() -> None:
     rng = np.random.default_rng(9)
-    loss = 3 - np.arange(3000) / 500 + 0.05 * rng.standard_normal(3000)
+    loss = np.where(np.arange(3000) < 1000, 1.0, -1.0) + 0.05 * rng.standard_normal(3000)
     loss[2500:2520] += 2
     spikes = [alert for alert in alerts_of(loss) if alert.kind == "loss_spike"]
-    assert [alert.start for alert in spikes] == [2500]
+    assert [(alert.start, alert.end) for alert in spikes] == [(2500, 2520)]
+
+
+def test_a_collapse_of_a_curve_without_noise_is_a_step_down() -> None:
+    t = np.arange(1500)
+    loss = np.exp(-3 - 2 / (1 + np.exp(-(t - 800) / 12)) - t / 10_000)
+    (alert,) = [alert for alert in above_minor(alerts_of(loss)) if alert.kind != "temperature_drift"]
+    assert alert.kind == "step_down"
+    assert abs(alert.start - 800) <= 100
+    assert alert.step <= 800
 
 
 def test_quiet_says_no_more_than_default_and_sensitive_no_less() -> None:

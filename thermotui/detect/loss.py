@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
 from thermotui.detect.colour import Colour, LossColour
-from thermotui.detect.loss_filter import Excursion, LossFilter
+from thermotui.detect.loss_filter import SCALE_FLOOR, Excursion, LossFilter
 from thermotui.detect.scale_change import Change, ScaleChange, announce
 from thermotui.detect.settings import Settings
 from thermotui.detect.steps import Step, StepTest
@@ -101,6 +101,7 @@ class LossDetector:
 
     def _begin(self, *, relative: bool) -> None:
         self._relative = relative
+        self._samples, self._steps_seen = 0, []
         self._filter = LossFilter(self._settings, relative=relative)
         self._step_test = StepTest(self._settings, relative=relative)
         self._variance = ScaleChange(2, self._settings, witness=True)
@@ -146,7 +147,9 @@ class LossDetector:
                 self._step_test.restart()
             cursor = stop
         calm = filtered.calm
-        pairs = calm & np.concatenate([[self._last_calm], calm[:-1]])
+        # At the floor of the scale there is no noise to judge, only what the level lags behind.
+        noisy = filtered.scale > (2 * SCALE_FLOOR if self._relative else 0.0)
+        pairs = calm & np.concatenate([[self._last_calm], calm[:-1]]) & noisy
         before = np.concatenate([[self._last_surprise], filtered.surprise[:-1]])[pairs]
         surprise, scale, pair_steps = filtered.surprise[pairs], filtered.scale[pairs], steps[pairs]
         self._last_calm, self._last_surprise = bool(calm[-1]), float(filtered.surprise[-1])

@@ -18,7 +18,7 @@ from thermotui.detect.settings import Settings
 _LEVEL_GAIN = 0.03
 _FIRST_GAIN = 0.3
 _MEDIAN_ABSOLUTE = 0.6745
-_SCALE_FLOOR = 5e-4
+SCALE_FLOOR = 5e-4
 _SLOPE_PER_GAIN = 0.3
 _PART = 16
 _ASTRAY = 8  # consecutive errors beyond the clip that mean that the level has lost the curve
@@ -74,7 +74,7 @@ class LossFilter:
     def __init__(self, settings: Settings, *, relative: bool) -> None:
         self._settings = settings
         self._relative = relative
-        self._floor = _SCALE_FLOOR if relative else 0.0
+        self._floor = SCALE_FLOOR if relative else 0.0
         self._count = 0
         self._first: list[float] = []
         self._level = self._slope = self._fast = 0.0
@@ -195,7 +195,12 @@ class LossFilter:
                 # One sample alone needs three times the excess: heavy tails do that, spikes last.
                 excess = max(0.0, excess + (min(z - 2.5, s.single_share * s.spike) if z < s.single else z - 2.5))
                 threshold = s.spike_settling if settling else s.spike
-                if excess > threshold and rise > (s.spike_floor if self._relative else 0.0) and z > 2.5:
+                alarm = excess > threshold and rise > (s.spike_floor if self._relative else 0.0) and z > 2.5
+                if alarm and settling and y <= max(self._recent(samples, index)[:-1], default=y):
+                    # A level that is still being sought is no reference: the loss has just been as high.
+                    alarm, excess = False, 0.0
+                if alarm:
+                    self._slope = 0.0 if settling else slope
                     self._alarm_base, self._alarm_scale, self._alarm_score = reference, spread, self._peak
                     self._alarm_state = "spike"
                     self._alarm, self._alarm_calm = [], 0
@@ -247,7 +252,9 @@ class LossFilter:
         else:
             index = len(samples)
         self._astray = astray
-        self._level, self._slope, self._fast, self._scale, self._power = level, slope, fast, scale, power
+        if not self._alarm_state:
+            self._slope = slope
+        self._level, self._fast, self._scale, self._power = level, fast, scale, power
         self._low, self._age, self._excess, self._deficit, self._bias = low, age, excess, deficit, bias
         return index
 

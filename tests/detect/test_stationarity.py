@@ -1,0 +1,101 @@
+"""Size and power of the stationarity test, its p-values, and the schedule of looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from thermotui.detect.multiple_testing import benjamini_hochberg
+from thermotui.detect.stationarity import bridge_p_value, kpss, look_level, next_look
+
+Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def autoregressive(correlation: float) -> Draw:
+    def draw(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        kicks = np.sqrt(1 - correlation**2) * rng.standard_normal(n + 600)
+        return np.asarray(lfilter([1], [1, -correlation], kicks)[600:])
+
+    return draw
+
+
+NULLS: dict[str, Draw] = {
+    "white": lambda rng, n: rng.standard_normal(n),
+    "AR .5": autoregressive(0.5),
+    "AR .9": autoregressive(0.9),
+    "AR .95": autoregressive(0.95),
+    "AR .97": autoregressive(0.97),
+    "two time scales": lambda rng, n: 0.7 * rng.standard_normal(n) + 0.7 * autoregressive(0.95)(rng, n),
+    "heavy tails": lambda rng, n: rng.standard_t(3, n),
+}
+
+
+@pytest.mark.parametrize(("statistic", "p"), [(0.347, 0.10), (0.463, 0.05), (0.574, 0.025), (0.739, 0.01)])
+def test_p_values_are_those_of_the_published_table(statistic: float, p: float) -> None:
+    assert bridge_p_value(statistic) == pytest.approx(p, rel=0.05)
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_the_size_is_near_its_nominal_level(name: str) -> None:
+    rng = np.random.default_rng(11)
+    rejected = np.mean([kpss(0.3 * NULLS[name](rng, 1024)).statistic > 0.463 for _ in range(600)])
+    assert 0.015 <= rejected <= 0.09
+
+
+def test_a_change_of_half_again_is_seen_through_strong_autocorrelation() -> None:
+    rng = np.random.default_rng(12)
+    change = np.log(1.5) * (np.arange(512) >= 256)
+    draw = autoregressive(0.9)
+    assert np.mean([kpss(0.15 * draw(rng, 512) + change).statistic > 0.463 for _ in range(300)]) > 0.8
+
+
+def test_constants_and_short_series_are_no_evidence() -> None:
+    assert kpss(np.ones(500)).p_value == 1.0
+    assert np.isnan(kpss(np.ones(5)).p_value)
+    assert np.isnan(kpss(np.full(500, np.nan)).p_value)
+
+
+def test_looks_double_and_spend_no_more_than_the_total() -> None:
+    looks = [next_look(0)]
+    for _ in range(5):
+        looks.append(next_look(looks[-1]))
+    assert looks == [512, 1024, 2048, 4096, 8192, 16384]
+    assert sum(look_level(look) for look in range(50)) <= 0.05
+
+
+def test_benjamini_hochberg_rejects_what_the_paper_rejects() -> None:
+    # The example of Benjamini & Hochberg (1995), section 3.2: four of fifteen at q = .05.
+    p = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.324,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.759,
+        1,
+    ]
+    rejected = benjamini_hochberg(np.array([*p, np.nan]), 0.05)
+    assert rejected.tolist() == [True] * 4 + [False] * 12
+
+
+def test_across_layers_the_false_discovery_rate_is_kept() -> None:
+    rng = np.random.default_rng(13)
+    shares = []
+    for _ in range(300):
+        p = rng.uniform(size=100)
+        p[:20] = rng.uniform(0, 1e-4, 20)
+        rejected = benjamini_hochberg(p, 0.05)
+        shares.append(rejected[20:].sum() / max(rejected.sum(), 1))
+    assert np.mean(shares) <= 0.05
