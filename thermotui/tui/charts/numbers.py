@@ -67,10 +67,9 @@ def format_compact(value: float, se: float | None = None) -> str:
     """`−4.91(5)`: the error of the last digits in parentheses; `−4.907` where there is none. For narrow places."""
     if se is None or not (math.isfinite(value) and math.isfinite(se) and se > 0):
         return _plain(value, 4) if math.isfinite(value) else format_value(value)
-    exponent = math.floor(math.log10(se))
-    if not -8 <= exponent <= 0:
+    places = _places(se)
+    if not 0 <= places <= 9:
         return format_value(value, se)
-    places = (1 if round(se / 10.0**exponent, 1) < 2 else 0) - exponent
     return _sign(f"{value:.{places}f}({se * 10.0**places:.0f})")
 
 
