@@ -288,3 +288,24 @@ async def test_data_may_come_and_go() -> None:
 def test_pictures(palette: str, mode: str, snap_compare: object) -> None:
     assert callable(snap_compare)
     assert snap_compare(Gallery(palette, mode), terminal_size=(100, 30))
+
+
+async def test_without_colours_characters_tell_what_colours_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = Gallery()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        heatmap, chart = app.query_one(Heatmap), app.query_one("#loss", Chart)
+        rows = shown(heatmap)
+        assert set(rows[0][16:]) != set(rows[10][16:]), "levels differ by their characters"
+        assert any("═" in line for line in shown(chart)), "valid intervals are on the axis"
+        colours = {
+            tuple(colour.get_truecolor())
+            for widget in (heatmap, chart)
+            for y in range(widget.size.height)
+            for segment in widget.render_line(y)
+            if segment.style is not None
+            for colour in (segment.style.color, segment.style.bgcolor)
+            if colour is not None
+        }
+        assert all(red == green == blue for red, green, blue in colours)
