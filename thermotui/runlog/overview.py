@@ -101,14 +101,15 @@ def _reduce(piece: _Piece, fields: Sequence[str], width: int) -> tuple[NDArray[n
     }
     for field in fields:
         if piece.factor == 1:
-            values = piece.rows[field]
-            low = high = mean = values
-            count = (~np.isnan(values)).astype(np.int64)
+            low = high = np.ascontiguousarray(piece.rows[field])
+            measured = ~np.isnan(low)
+            total = np.add.reduceat(np.where(measured, low, 0), starts, axis=0, dtype=np.float64)
+            counts = np.add.reduceat(measured, starts, axis=0, dtype=np.int64)
         else:
             low, high, mean = (piece.rows[f"{field}_{statistic}"] for statistic in ("min", "max", "mean"))
             count = piece.rows[f"{field}_count"].astype(np.int64)
-        total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=0)
-        counts = np.add.reduceat(count, starts, axis=0)
+            total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=0)
+            counts = np.add.reduceat(count, starts, axis=0)
         columns[f"{field}_min"] = np.fmin.reduceat(low, starts, axis=0)
         columns[f"{field}_max"] = np.fmax.reduceat(high, starts, axis=0)
         columns[f"{field}_mean"] = total / counts
