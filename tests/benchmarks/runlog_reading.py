@@ -1,6 +1,6 @@
 """Time to open, to the first frame's data and to any zoom, as the run grows; prints a table.
 
-Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY]
+Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY] [--tensorboard 1e6]
 A log of 10^7 steps takes 0.6 GB of DIRECTORY while it is measured. Times are medians over fresh processes' files that
 are in the page cache, in milliseconds.
 """
@@ -83,11 +83,47 @@ def milliseconds(action: Callable[[], None], times: int) -> list[float]:
     return sorted(taken)
 
 
+def against_tensorboard(directory: Path, rows: int) -> None:
+    """Five curves of `rows` points each, all points and at first sight, from a run log and from an event file."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from thermotui.runlog.exchange.selection import select
+    from thermotui.runlog.exchange.tensorboard_events import write_events
+
+    fields = ["loss", "accuracy", "learning_rate", "gradient_norm", "loss_spread"]
+    write_log(directory / "run.h5", rows)
+    with RunLogReader(directory / "run.h5") as reader:
+        write_events(select(reader, ["steps"], fields, None), directory / "events")
+
+    def load_events() -> None:
+        events = EventAccumulator(str(directory / "events"), size_guidance={"scalars": 0}).Reload()
+        assert all(len(events.Scalars(f"steps/{field}")) == rows for field in fields)
+
+    def load_rows() -> None:
+        with RunLogReader(directory / "run.h5") as reader:
+            assert len(reader.read("steps", fields)) == rows
+
+    def first_sight() -> None:
+        with RunLogReader(directory / "run.h5") as reader:
+            reader.overview("steps", fields, 0, None, BUCKETS)
+
+    for name, action, times in (
+        ("TensorBoard's loader, all points", load_events, 1),
+        ("run log, all points", load_rows, 10),
+        ("run log, overview", first_sight, 10),
+    ):
+        print(f"{name:32} | 5 curves of {rows:.0e} points | {statistics.median(milliseconds(action, times)):9.1f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 1e6, 1e7])
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--tensorboard", type=float, help="also compare with TensorBoard's loader, on that many steps")
     arguments = parser.parse_args()
+    if arguments.tensorboard:
+        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+            against_tensorboard(Path(directory), int(arguments.tensorboard))
     print("rows      | write s | MB     | open | first frame | zoom steps median, worst | zoom 50 layers | row_range")
     for rows in map(int, arguments.rows):
         with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
