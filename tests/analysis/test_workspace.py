@@ -113,6 +113,16 @@ def test_broken_replaced_and_vanished_files(tmp_path: Path, monkeypatch: pytest.
         assert states["run"].state == "deleted"
 
 
+@pytest.mark.parametrize("asked", ["file", "directory"])
+def test_what_was_asked_for_may_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setattr("thermotui.analysis.workspace.SEARCH_INTERVAL", 0.0)
+    log = scripted.scripted_log(tmp_path / "run.h5", rows=100, alerts=False)
+    with Workspace([log if asked == "file" else tmp_path]) as workspace:
+        assert workspace.tick(Query()).summaries[0].state == "finished"
+        shutil.rmtree(tmp_path)
+        assert workspace.tick(Query()).summaries[0].state == "deleted"
+
+
 def test_only_what_changed_is_answered(tmp_path: Path) -> None:
     path = tmp_path / "live.h5"
     writer = scripted.live_log(path)

@@ -84,7 +84,8 @@ class Workspace:
         now = time.monotonic()
         if now - self._searched >= SEARCH_INTERVAL:
             self._searched = now
-            found = find_logs(self._paths)
+            # A path that vanishes later must not end the screen: its runs stay in the list and say so.
+            found = find_logs([path for path in self._paths if path.exists()] if self._files else self._paths)
             known = set(found)
             # A file that vanished stays in the list, as a card that says so.
             self._files = [*found, *(file for file in self._files if file not in known)]
