@@ -138,6 +138,13 @@ def test_a_full_disk_at_the_start_is_one_sentence(tmp_path: Path, header, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_without_room_is_refused_before_the_training(tmp_path: Path, header, monkeypatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=700, f_frsize=4096))
+    with pytest.raises(RunLogError, match=r"the disk is full \(2\.7 MiB left\); make room or choose another --log"):
+        RunLogWriter.create(tmp_path / "run.h5", header())
+    assert list(tmp_path.iterdir()) == []
+
+
 MOUNTED = """
 set -e
 mount -t tmpfs -o size=24m tmpfs "$1"

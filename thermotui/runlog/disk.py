@@ -28,11 +28,17 @@ def reason_to_stop(descriptor: int, waiting_bytes: int) -> str | None:
     """Why the log must be closed now, while that still works; None where there is room and the file has a name."""
     if os.fstat(descriptor).st_nlink == 0:
         return "its file was deleted"
-    space = os.fstatvfs(descriptor)
+    return _shortage(os.fstatvfs(descriptor), waiting_bytes)
+
+
+def reason_not_to_start(directory: Path) -> str | None:
+    """Why a log in `directory` would have no room; None where it has. HDF5 survives no full disk while it makes one."""
+    return _shortage(os.statvfs(directory), 0)
+
+
+def _shortage(space: os.statvfs_result, waiting_bytes: int) -> str | None:
     free = space.f_bavail * space.f_frsize
-    if free < RESERVE_BYTES + 2 * waiting_bytes:
-        return f"the disk is full ({free / 2**20:.1f} MiB left)"
-    return None
+    return f"the disk is full ({free / 2**20:.1f} MiB left)" if free < RESERVE_BYTES + 2 * waiting_bytes else None
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
@@ -69,6 +75,8 @@ def divert(descriptor: int) -> None:
 
 def reason_of(error: Exception) -> str:
     """The operating system's words out of HDF5's many lines; else the first of those."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error)
     found = re.search(r"error message = '([^']*)'", text)
     return found[1] if found else (text.splitlines() or [type(error).__name__])[0]

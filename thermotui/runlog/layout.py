@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.runlog.disk import divert
 from thermotui.runlog.rollup import rollup_dtype
 from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, Stream, row_dtype
 
@@ -64,6 +65,7 @@ def create_file(path: Path, header: Header) -> h5py.File:
         for stream in STREAMS.values():
             create_stream(file, stream, header)
     except BaseException:
+        divert(file.id.get_vfd_handle())
         file.close()
         raise
     return file

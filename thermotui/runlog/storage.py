@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 
 from thermotui.runlog.buffer import Rows, join
-from thermotui.runlog.disk import divert, network_file_system, reason_of, reason_to_stop
+from thermotui.runlog.disk import divert, network_file_system, reason_not_to_start, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.layout import append_to_table, create_file, rollup_path
 from thermotui.runlog.rollup import Rollups
@@ -104,9 +104,14 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
+        shortage = reason_not_to_start(path.parent)
+        if shortage is not None:
+            raise RunLogError(path, f"cannot be written: {shortage}; make room or choose another --log")
         file = create_file(temporary, header)
     except OSError as error:
-        raise RunLogError(path, f"cannot be written ({error.strerror or error}); choose another --log") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise RunLogError(path, f"cannot be written ({reason_of(error)}); choose another --log") from error
     network = network_file_system(path)
     if network is not None:
         logger.warning("%s: is on a network file system (%s), where reading a live log is not reliable", path, network)
