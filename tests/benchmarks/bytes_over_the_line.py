@@ -5,7 +5,8 @@
 Each program runs on a pseudo-terminal of 240 × 72 cells and gets 1,000 new steps a second of the same data: a noisy,
 falling loss in one half of the panels, and running work and heat with error bands in the other. The run is ten minutes
 old; "young" is one of 50 seconds, in which every tick fills a new column of every panel. What comes out after a
-warm-up is counted. Peers that are not installed are left out, and said so.
+warm-up is counted. Peers that are not installed are left out, and said so. "reached"
+is how many ticks a second the program got done: one that is too slow sends less.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from dataclasses import dataclass
@@ -101,8 +103,8 @@ class Panels(App[None]):
 
     CSS = "Grid { grid-size: 4 6; grid-gutter: 0 1; }"
 
-    def __init__(self, hz: float, program: Program) -> None:
-        self.thin, self.live, self.hz = program.thin, program.live, hz
+    def __init__(self, hz: float, program: Program, ticks: Path) -> None:
+        self.thin, self.live, self.hz, self.ticks = program.thin, program.live, hz, ticks
         super().__init__()
         self.count = program.age
         self.run_data = Run(self.count + RATE * 400)
@@ -126,6 +128,8 @@ class Panels(App[None]):
             self.count += int(RATE / self.hz)
         for index, panel in enumerate(self.panels):
             self.update(panel, index)
+        with self.ticks.open("a") as file:
+            file.write(".")
 
     def panel(self, index: int) -> Widget:
         return Chart()
@@ -198,27 +202,31 @@ PROGRAMS: dict[str, Program] = {
 }
 
 
-def bytes_per_second(name: str, hz: float, seconds: float) -> float:
-    """Run a program on a pseudo-terminal and count what it sends after the warm-up."""
+def bytes_per_second(name: str, hz: float, seconds: float) -> tuple[float, float]:
+    """Run a program on a pseudo-terminal; bytes a second that it sends after the warm-up, and ticks a second."""
     primary, secondary = pty.openpty()
     fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "", "LINES": ""}
-    command = [sys.executable, str(Path(__file__).resolve()), "--child", name, "--hz", str(hz)]
-    child = subprocess.Popen(
-        command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment, start_new_session=True
-    )
-    os.close(secondary)
-    try:
-        # The warm-up begins with the first picture: programs differ in how long they take to start.
-        select.select([primary], [], [], 30)
-        drain(primary, WARM_UP)
-        begin = time.monotonic()
-        count = drain(primary, seconds)
-        return count / (time.monotonic() - begin)
-    finally:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        os.close(primary)
+    with tempfile.TemporaryDirectory() as folder:
+        ticks = Path(folder) / "ticks"
+        ticks.touch()
+        command = [sys.executable, str(Path(__file__).resolve()), "--child", name, "--hz", str(hz), "--ticks", ticks]
+        child = subprocess.Popen(
+            command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment, start_new_session=True
+        )
+        os.close(secondary)
+        try:
+            # The warm-up begins with the first picture: programs differ in how long they take to start.
+            select.select([primary], [], [], 30)
+            drain(primary, WARM_UP)
+            begin, before = time.monotonic(), ticks.stat().st_size
+            count = drain(primary, seconds)
+            elapsed = time.monotonic() - begin
+            return count / elapsed, (ticks.stat().st_size - before) / elapsed
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            os.close(primary)
 
 
 def drain(descriptor: int, seconds: float) -> int:
@@ -236,21 +244,22 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
     parser.add_argument("--hz", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--ticks", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         program = PROGRAMS[options.child]
-        program.app(options.hz, program).run()
+        program.app(options.hz, program, options.ticks).run()
         return
     print(f"{PANELS} panels on {COLUMNS} × {ROWS} cells, bytes a second over {options.seconds:.0f} s")
-    print(f"{'program':32}{'1 Hz':>12}{'10 Hz':>12}")
+    print(f"{'program':32}{'1 Hz':>10}{'reached':>10}{'10 Hz':>10}{'reached':>10}")
     for name, program in PROGRAMS.items():
         if options.only and options.only != name:
             continue
         if program.module and importlib.util.find_spec(program.module) is None:
             print(f"{name:32}{'not installed':>24}")
             continue
-        slow, fast = (bytes_per_second(name, hz, options.seconds) for hz in (1.0, 10.0))
-        print(f"{name:32}{slow:12,.0f}{fast:12,.0f}", flush=True)
+        measured = [bytes_per_second(name, hz, options.seconds) for hz in (1.0, 10.0)]
+        print(f"{name:32}" + "".join(f"{sent:10,.0f}{rate:10.1f}" for sent, rate in measured), flush=True)
 
 
 if __name__ == "__main__":

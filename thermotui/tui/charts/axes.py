@@ -24,7 +24,7 @@ def gutter_width(width: int) -> int:
 
 
 def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, ascii_only: bool) -> None:
-    """A vertical line with about one label in three rows."""
+    """A vertical line with a label in every second row of a low plot, and in every third of a high one."""
     column = gutter - 1
     frame.characters[top : top + rows, column] = ord("|" if ascii_only else "│")
     frame.foreground[top : top + rows, column] = ROLE["axis"]
@@ -36,7 +36,7 @@ def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, 
 @lru_cache(512)
 def _y_labels(axis: Axis, rows: int, room: int, *, ascii_only: bool) -> tuple[tuple[int, str], ...]:
     """Rows of the plot that have a label, and the labels."""
-    ticks = axis.ticks(max(2, rows // 3))
+    ticks = axis.ticks(max(2, min(rows // 2, 3 + rows // 5)))
     steps = np.diff(ticks)
     step = float(steps.min()) if steps.size else abs(ticks[0]) if ticks else 1.0
     labels: dict[int, str] = {}

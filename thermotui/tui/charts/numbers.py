@@ -40,9 +40,9 @@ def _with_error(value: float, se: float) -> str:
         power = math.floor(math.log10(largest))
         scale = 10.0**power
         decimals = max(0, min(places + power, 9))
-        return f"({_sign(f'{value / scale:.{decimals}f}')} ± {se / scale:.{decimals}f})e{_sign(str(power))}"
+        return f"({_fixed(value / scale, decimals)} ± {se / scale:.{decimals}f})e{_sign(str(power))}"
     if places >= 0:
-        return f"{_sign(f'{value:.{places}f}')} ± {se:.{places}f}"
+        return f"{_fixed(value, places)} ± {se:.{places}f}"
     unit = 10**-places
     return f"{_sign(str(round(value / unit) * unit))} ± {round(se / unit) * unit}"
 
@@ -59,6 +59,12 @@ def _plain(value: float, digits: int) -> str:
     return _sign(f"{mantissa}e{int(exponent)}" if exponent else mantissa)
 
 
+def _fixed(value: float, places: int) -> str:
+    """So many decimal places; a zero has no sign, whatever it was rounded from."""
+    text = f"{value:.{places}f}"
+    return text.removeprefix("-") if float(text) == 0 else _sign(text)
+
+
 def _sign(text: str) -> str:
     return text.replace("-", MINUS)
 
@@ -70,7 +76,7 @@ def format_compact(value: float, se: float | None = None) -> str:
     places = _places(se)
     if not 0 <= places <= 9:
         return format_value(value, se)
-    return _sign(f"{value:.{places}f}({se * 10.0**places:.0f})")
+    return f"{_fixed(value, places)}({se * 10.0**places:.0f})"
 
 
 def format_tick(value: float, step: float) -> str:
