@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from thermotui.detect.multiple_testing import benjamini_hochberg
-from thermotui.detect.stationarity import bridge_p_value, kpss, look_level, next_look
+from thermotui.detect.stationarity import bridge_p_value, kpss, scheduled_p_value
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
@@ -59,12 +59,17 @@ def test_constants_and_short_series_are_no_evidence() -> None:
     assert np.isnan(kpss(np.full(500, np.nan)).p_value)
 
 
-def test_looks_double_and_spend_no_more_than_the_total() -> None:
-    looks = [next_look(0)]
-    for _ in range(5):
-        looks.append(next_look(looks[-1]))
-    assert looks == [512, 1024, 2048, 4096, 8192, 16384]
-    assert sum(look_level(look) for look in range(50)) <= 0.05
+def test_looking_again_and_again_does_not_inflate_the_error() -> None:
+    rng = np.random.default_rng(14)
+    draw = autoregressive(0.5)
+    below = np.mean([scheduled_p_value(draw(rng, 4096)) < 0.05 for _ in range(250)])
+    assert below <= 0.08
+    assert np.isnan(scheduled_p_value(draw(rng, 511)))
+
+
+def test_scheduled_looks_see_a_change() -> None:
+    rng = np.random.default_rng(15)
+    assert scheduled_p_value(rng.standard_normal(2048) + 2 * (np.arange(2048) > 1000)) < 1e-3
 
 
 def test_benjamini_hochberg_rejects_what_the_paper_rejects() -> None:

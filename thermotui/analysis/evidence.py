@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thermotui.detect.intervals import Interval
-from thermotui.detect.stationarity import kpss
+from thermotui.detect.stationarity import kpss, scheduled_p_value
 from thermotui.runlog.reader import RunLogReader
 
 _BLOCK = 20_000
@@ -19,8 +19,8 @@ class Evidence:
     """Figures of one interval; NaN where the log has none.
 
     temperature: mean k_B T, nats, of the layer or of the mean over layers. p_stationary: p-value of KPSS on ln T, small
-    where T is not constant. colour: mean autocorrelation of η at lag 1. heat, ep_conditional, l_info: gained from the
-    interval's first to its last row of `thermo`, nats.
+    where T is not constant; while the interval still grows, that of scheduled looks. colour: mean autocorrelation of η
+    at lag 1. heat, ep_conditional, l_info: gained from the interval's first to its last row of `thermo`, nats.
     """
 
     temperature: float
@@ -31,8 +31,11 @@ class Evidence:
     l_info: float
 
 
-def interval_evidence(log: RunLogReader, interval: Interval) -> Evidence:
-    """Read the interval's rows and sum them up. A layer's own figures for that layer, means over layers for −1."""
+def interval_evidence(log: RunLogReader, interval: Interval, *, grows: bool) -> Evidence:
+    """Read the interval's rows and sum them up. A layer's own figures for that layer, means over layers for −1.
+
+    `grows`: the run goes on and the interval with it.
+    """
     temperature = _column(log, interval, "reservoir", "temperature")
     if np.isnan(temperature).all():
         temperature = _column(log, interval, "reservoir", "temperature_full")
@@ -41,7 +44,7 @@ def interval_evidence(log: RunLogReader, interval: Interval) -> Evidence:
     gained = {name: _gained(log, interval, name) for name in ("heat", "ep_conditional", "l_info_lower")}
     return Evidence(
         temperature=_mean(positive),
-        p_stationary=kpss(np.log(positive)).p_value,
+        p_stationary=scheduled_p_value(np.log(positive)) if grows else kpss(np.log(positive)).p_value,
         colour=_mean(colour),
         heat=gained["heat"],
         ep_conditional=gained["ep_conditional"],

@@ -90,7 +90,10 @@ def _scan_log(path: Path, settings: Settings | None) -> Scan:
                 for layer in (None, *range(len(layers)))
                 for interval in monitor.valid_intervals(state.step, layer)
             )
-        evidence = tuple(interval_evidence(log, interval) for interval in intervals)
+        evidence = tuple(
+            interval_evidence(log, interval, grows=state.state == "running" and interval.end > state.step)
+            for interval in intervals
+        )
     return Scan(path, "", layers, state.step, alerts, intervals, evidence)
 
 

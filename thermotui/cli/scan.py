@@ -171,7 +171,7 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
         table.add_column(name, justify="left" if name == "layer" else "right", no_wrap=True)
     for index in wanted:
         interval = scanned.intervals[index]
-        cells = [_layer(scanned, interval.layer), f"{interval.start:,} – {interval.end:,}"]
+        row = [_layer(scanned, interval.layer), f"{interval.start:,} – {interval.end:,}"]
         if scanned.evidence:
             known = scanned.evidence[index]
             values = (
@@ -182,8 +182,8 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
                 known.ep_conditional,
                 known.l_info,
             )
-            cells += [format_value(value) for value in values]
-        table.add_row(*(printable(cell).replace("[", r"\[") for cell in cells))
+            row += [format_value(value) for value in values]
+        table.add_row(*(printable(cell).replace("[", r"\[") for cell in row))
     if wanted:
         console.print(table)
     else:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 BLOCKS = 64
 """Block means that the test is made of: what happens within a block is averaged away."""
 
+FIRST_LOOK = 512
+"""Samples at the first look at a series that grows; each further look is at twice as many."""
+
 FEWEST = 16
 """Fewest samples worth a test."""
 
 _REGRESSORS = 4
 _FREEDOM = 0.95
-_FIRST_LOOK = 512
 _FREQUENCIES = 600.0
 
 
@@ -77,14 +79,17 @@ def bridge_p_value(statistic: float) -> float:
     return float(np.clip(0.5 + area / math.pi, 0.0, 1.0))
 
 
-def next_look(looked: int) -> int:
-    """The number of samples at which to look next, after a look at `looked`: 512, 1024, 2048, …
+def scheduled_p_value(values: NDArray[np.float64]) -> float:
+    """p-value of stationarity of a series that grows and is looked at again and again, float64 [n].
 
-    The interval doubles between looks, and each look spends less: `look_level`.
+    KPSS on the first 512, 1,024, 2,048, … samples only, the k-th look's p-value (k from 0) multiplied by 2^(k+1), and
+    the smallest of them: however often one looks, a stationary series gets a value below α with probability at most
+    Σ α/2^(k+1) = α. NaN before the first look.
     """
-    return _FIRST_LOOK if looked < _FIRST_LOOK else 2 * looked
-
-
-def look_level(look: int, total: float = 0.05) -> float:
-    """The level of look number `look` (from 0), so that all looks together spend at most `total`: total/2^(look+1)."""
-    return total / 2 ** (look + 1)
+    smallest = math.nan
+    look, samples = 0, FIRST_LOOK
+    while samples <= len(values):
+        p_value = min(1.0, kpss(values[:samples]).p_value * 2.0 ** (look + 1))
+        smallest = p_value if math.isnan(smallest) else min(smallest, p_value)
+        look, samples = look + 1, 2 * samples
+    return smallest
