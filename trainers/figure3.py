@@ -6,6 +6,7 @@ from one θ_0 and differ in their batches alone, drawn with replacement.
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from trainers.data.images import Images, load_images
 from trainers.families.softmax import Softmax, parse_widths
 from trainers.figure3_step import Stepper
 from trainers.setup import Setup, pick_device
+from trainers.signals import StopWish, catching
 
 WIDTHS = "200,200,200"
 """Hidden widths: with the output layer, four layers."""
@@ -90,11 +92,20 @@ class Figure3Config:
         return self.directory / f"b{batch_size}.pt"
 
 
+class StoppedError(Exception):
+    """A signal ended the run in good order: the log is closed, the checkpoint written."""
+
+    def __init__(self, number: signal.Signals, batch_size: int, step: int) -> None:
+        super().__init__(f"stopped by {number.name} at |b| = {batch_size}, step {step}; continue with --resume.")
+        self.number = number
+
+
 def run_figure3(config: Figure3Config, *, resume: bool = False, progress: Progress = lambda b, s: None) -> list[Path]:
     """Train all batch sizes, one after the other; the logs in the order of the batch sizes.
 
     With `resume` a finished run is left as it is and an interrupted one continues from its last checkpoint. Raises
-    InputError where a log exists and `resume` is not set, or where it exists and cannot be continued.
+    InputError where a log exists and `resume` is not set, or where it exists and cannot be continued; StoppedError
+    after SIGINT or SIGTERM.
     """
     for batch_size in config.batch_sizes:
         if config.log(batch_size).exists() and not resume:
@@ -103,7 +114,8 @@ def run_figure3(config: Figure3Config, *, resume: bool = False, progress: Progre
     for batch_size in config.batch_sizes:
         if config.log(batch_size).exists() and not config.checkpoint(batch_size).exists():
             continue
-        BatchSizeRun(config, images, batch_size).run(progress)
+        with catching() as wish:
+            BatchSizeRun(config, images, batch_size).run(progress, wish)
     return [config.log(batch_size) for batch_size in config.batch_sizes]
 
 
@@ -138,8 +150,8 @@ class BatchSizeRun:
         self._saved = time.monotonic()
         self._step = 0
 
-    def run(self, progress: Progress) -> None:
-        """Train to the end, from the checkpoint where there is one."""
+    def run(self, progress: Progress, wish: StopWish) -> None:
+        """Train to the end, from the checkpoint where there is one; StoppedError where `wish` asks for an end."""
         config = self.config
         with self._open_log() as log:
             log.heartbeat(self._step)
@@ -150,6 +162,12 @@ class BatchSizeRun:
                 self._train(log, first, last)
                 log.heartbeat(last)
                 progress(self.batch_size, last)
+                if wish.signal is not None and last < config.steps:
+                    self._saved = -CHECKPOINT_SECONDS
+                    self._save(log, last)
+                    stopped = StoppedError(wish.signal, self.batch_size, last)
+                    log.close("interrupted", str(stopped))
+                    raise stopped
             self._measure(log, config.steps)
         config.checkpoint(self.batch_size).unlink(missing_ok=True)
 
@@ -263,6 +281,9 @@ class BatchSizeRun:
         state = torch.load(checkpoint, weights_only=True)
         if state["config"] != self._identity():
             raise InputError(f"{checkpoint} was made with other options; give the same ones to continue it.")
+        shapes = [parameter.shape for parameter in self.family.module.parameters()]
+        if shapes != [value.shape for value in state["parameters"]]:
+            raise InputError(f"{checkpoint} is of another version of this program and cannot be continued.")
         with torch.no_grad():
             for parameter, value in zip(self.family.module.parameters(), state["parameters"], strict=True):
                 parameter.copy_(value)

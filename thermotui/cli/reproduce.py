@@ -39,7 +39,7 @@ def reproduce(
         raise InputError(f"--data {data}: the data sets are mnist, fashion-mnist and digits.")
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {device}: choose auto, cpu or cuda.")
-    from trainers.figure3 import Figure3Config
+    from trainers.figure3 import Figure3Config, StoppedError
 
     config = Figure3Config(
         directory=log,
@@ -53,7 +53,12 @@ def reproduce(
         seed=seed,
         device=device,
     )
-    _show(_run(config, resume=resume), log)
+    try:
+        logs = _run(config, resume=resume)
+    except StoppedError as stopped:
+        typer.echo(stopped, err=True)
+        raise typer.Exit(128 + stopped.number) from stopped
+    _show(logs, log)
 
 
 def _show(logs: list[Path], directory: Path) -> None:
