@@ -15,10 +15,6 @@ from thermotui.tui.actions import ACTIONS
 
 KEYS = [key for action in ACTIONS for key in action.keys if action.name not in ("quit", "save")]
 KEYS += ["enter", "home", "end"]
-    "enter",
-    "home",
-    "end",
-]
 SIZES = [(80, 24), (160, 48), (10, 3), (300, 100), (41, 11), (120, 36)]
 
 

@@ -49,7 +49,7 @@ class MainScreen(ChartScreen):
         & #filter { height: 1; border: none; padding: 0; display: none; }
         & > #status { color: $text-muted; }
         & > #grow { display: none; }
-        &.-narrow #side { width: 19; }
+        &.-narrow #side { width: 21; }
         &.-without-runs #side, &.-overview #side { display: none; }
         &.-overview.-filtering #side { display: block; }
         &.-filtering #filter { display: block; }

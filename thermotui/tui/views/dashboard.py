@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -63,7 +62,7 @@ class Dashboard(View):
     DEFAULT_CSS = """
     Dashboard {
         & > Grid { grid-gutter: 0 1; }
-        & > Grid > * { height: 1fr; }
+        & > Grid > * { height: 1fr; display: none; }
         & > Grid > *:focus { background: $boost; }
     }
     """
@@ -88,10 +87,6 @@ class Dashboard(View):
                 else:
                     yield Chart(view=self._view, id=f"panel-{name}")
 
-    def on_mount(self) -> None:
-        """Nothing is shown before the size is known."""
-        self._arrange()
-
     def on_resize(self) -> None:
         """Another size holds another number of panels."""
         self._arrange()
@@ -108,10 +103,6 @@ class Dashboard(View):
         holders = focused.ancestors_with_self if focused else ()
         names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
         self.full = names[0] if names else self._shown[0]
-
-    def panels(self) -> Iterable[Widget]:
-        """The panels shown, in order."""
-        return [self.query_one(f"#panel-{name}") for name in self._shown]
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -49,13 +49,13 @@ def age_cell(summary: RunSummary) -> Cell:
 
 
 def alert_cell(summary: RunSummary, ascii_only: bool = False) -> Cell:
-    """The worst alert, with the number of alerts."""
+    """The worst alert, with the number of alerts up to 99."""
     if summary.worst is None:
         return Cell("")
     sign = SEVERITY_SIGNS[summary.worst]
     if ascii_only:
         sign = {"·": "-", "!": "!", "‼": "!!"}[sign]
-    return Cell(f"{sign}{summary.alerts}", summary.worst)
+    return Cell(f"{sign}{min(summary.alerts, 99)}", summary.worst)
 
 
 def short_count(count: int) -> str:
@@ -82,7 +82,7 @@ class RunList(Table, can_focus=False):
     """
 
     def __init__(self, id: str | None = None) -> None:
-        columns = (Column("", 1), Column("run", cut="left"), Column("", 5, "right"), Column("", 4, "right"))
+        columns = (Column("", 1), Column("run", cut="left"), Column("", 5, "right"), Column("", 3, "right"))
         super().__init__(columns, empty="no runs", id=id)
 
     def show_runs(self, arranged: tuple[tuple[str, RunSummary], ...], marked: frozenset[str], ascii_only: bool) -> None:
