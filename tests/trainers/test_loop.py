@@ -254,8 +254,7 @@ def test_a_signal_is_a_wish_the_second_acts_as_usual() -> None:
     assert signal.getsignal(signal.SIGINT) == previous
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_closed_log_that_can_be_resumed(number: signal.Signals, tmp_path: Path) -> None:
+def test_sigint_ends_the_command_with_a_closed_log(tmp_path: Path) -> None:
     log = tmp_path / "a.h5"
     arguments = ["train", "gaussian", "--steps", "1000000", "--log", str(log), "--probe-size", "16"]
     process = subprocess.Popen(
@@ -264,17 +263,27 @@ def test_a_signal_leaves_a_closed_log_that_can_be_resumed(number: signal.Signals
     deadline = time.monotonic() + 60
     while not (log.exists() and len(rows(log, "steps"))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(number)
-    output, said = process.communicate(timeout=30)
-    assert process.returncode == 128 + number
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
     assert output.strip() == str(log)
-    assert f"stopped by {number.name}" in said
+    assert "stopped by SIGINT" in said
+    with RunLogReader(log) as reader:
+        assert reader.state().state == "interrupted"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_every_row_and_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
+    log = tmp_path / "a.h5"
+    config, options = resolve("gaussian", SMALL["gaussian"] | {"steps": 10**6})
+    outcome = train("gaussian", config, options, log, lambda progress: os.kill(os.getpid(), number))
+    assert (outcome.state, outcome.signal) == ("interrupted", number)
+    assert f"stopped by {number.name}" in outcome.message
     with RunLogReader(log) as reader:
         state = reader.state()
-        assert state.state == "interrupted" and number.name in state.message
-        steps = reader.read("steps")["step"]
-    assert steps.tolist() == list(range(1, state.step + 1))
-    assert resume(log, state.step + 5, lambda progress: None).step == state.step + 5
+        assert (state.state, state.step) == ("interrupted", outcome.step) and number.name in state.message
+        assert reader.read("steps")["step"].tolist() == list(range(1, outcome.step + 1))
+    assert resume(log, outcome.step + 5, lambda progress: None).step == outcome.step + 5
 
 
 def test_full_gradients_take_about_a_tenth_of_the_time() -> None:
