@@ -66,7 +66,7 @@ class Stepper:
     def _capture(self) -> None:
         parameters = [p for layer in self._layers for p in (layer.weight, layer.bias)]
         kept = [p.detach().clone() for p in parameters]
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):
