@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 NETWORK_FILE_SYSTEMS = (
@@ -43,11 +44,15 @@ def _shortage(space: os.statvfs_result, waiting_bytes: int) -> str | None:
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
     """The kind of network file system that `path` lies on; None for a local one, or where the system does not say."""
+    return _network_file_system(path.absolute().parent, mounts)
+
+
+@lru_cache(maxsize=256)
+def _network_file_system(place: Path, mounts: Path) -> str | None:
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
         return None
-    place = path.absolute()
     best, kind = Path(), ""
     for line in lines:
         fields = line.split()

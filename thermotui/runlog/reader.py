@@ -22,7 +22,7 @@ from thermotui.runlog.opening import read_attributes, read_superblock
 from thermotui.runlog.overview import Overview, overview
 from thermotui.runlog.rollup import rolled_fields, rollup_dtype
 from thermotui.runlog.schema import STREAMS, Header, row_dtype
-from thermotui.runlog.state import RunState, judge
+from thermotui.runlog.state import ENDED, RunState, judge
 from thermotui.runlog.table import Table
 
 __all__ = ["EmptyRunLogError", "Overview", "RunLogError", "RunLogReader", "RunState"]
@@ -140,14 +140,17 @@ class RunLogReader:
     def state(self, now: float | None = None) -> RunState:
         """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""
         now = time.time() if now is None else now
-        beats, steps = self._stream("heartbeat"), self._stream("steps")
+        beats = self._stream("heartbeat")
         beat = beats.read(None, len(beats) - 1, len(beats))[0] if len(beats) else None
         if _identity(self.path) is None:
             age = now - (float(beat["time"]) if beat is not None else self.header.created)
             state = RunState("deleted", int(beat["step"]) if beat is not None else 0, age, "the file is gone")
         else:
             state = judge(self.header, beat, closed=read_superblock(self.path).closed, now=now)
+        if state.state in ENDED:
+            return state
         # The last beat may be older than the last row.
+        steps = self._stream("steps")
         last = steps.read(("step",), len(steps) - 1, len(steps))
         return replace(state, step=max(state.step, int(last["step"][0]))) if len(last) else state
 

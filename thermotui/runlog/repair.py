@@ -25,12 +25,16 @@ from thermotui.runlog.writer import COPY_ROWS, heartbeat, one_row
 
 @dataclass(frozen=True)
 class StreamRepair:
-    """What became of one stream: rows that the table claims, rows saved, and what was wrong, empty where nothing."""
+    """What became of one stream: rows that the table claims, rows saved, and what was wrong, empty where nothing.
+
+    `last_step`: the step of the last row saved, 0 where there is none or the steps are not in order.
+    """
 
     stream: str
     found: int
     saved: int
     problem: str
+    last_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def repair(path: Path, output: Path | None = None) -> Repair:
                 return Repair(path, path, True, (), streams)
         with new_storage(output or path, header, replace_existing=output is None) as storage:
             streams = tuple(_copy_stream(log, header, stream, storage) for stream in STREAMS.values())
-            _say_the_end(log, header, storage)
+            _say_the_end(log, header, storage, max(stream.last_step for stream in streams))
             storage.start()
             storage.close()
     sound = not problems and not any(stream.problem for stream in streams)
@@ -93,13 +97,15 @@ def _table(log: LogFile, header: Header, stream: Stream) -> Table | None:
 
 
 def _last_beat(log: LogFile, header: Header) -> np.void | None:
+    """The last row of `heartbeat` that can be read; None where there is none."""
     with contextlib.suppress(RunLogError):
-        beats = _table(log, header, STREAMS["heartbeat"])
-        if beats is not None:
-            whole = np.flatnonzero(beats.whole_chunks())
+        table = _table(log, header, STREAMS["heartbeat"])
+        if table is not None:
+            whole = np.flatnonzero(table.whole_chunks())
             if len(whole):
-                beat: np.void = beats.read(None, 0, (int(whole[-1]) + 1) * beats.chunk_rows)[-1]
-                return beat
+                chunk = int(whole[-1]) * table.chunk_rows
+                row: np.void = table.read(None, chunk, chunk + table.chunk_rows)[-1]
+                return row
     return None
 
 
@@ -112,7 +118,7 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
     if table is None:
         return StreamRepair(stream.name, 0, 0, "the table is missing")
     saved = unreadable = 0
-    last_step = np.iinfo(np.int64).min
+    last_step = 0
     for rows in _sound_blocks(table):
         if isinstance(rows, int):
             unreadable += rows
@@ -128,7 +134,7 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
         problems.append(f"{unreadable} rows cannot be read")
     if len(table) - saved - unreadable:
         problems.append(f"{len(table) - saved - unreadable} rows have a step out of order")
-    return StreamRepair(stream.name, len(table), saved, "; ".join(problems))
+    return StreamRepair(stream.name, len(table), saved, "; ".join(problems), last_step)
 
 
 def _sound_blocks(table: Table) -> Iterator[Rows | int]:
@@ -170,11 +176,10 @@ def in_order(
     return keep
 
 
-def _say_the_end(log: LogFile, header: Header, storage: Storage) -> None:
+def _say_the_end(log: LogFile, header: Header, storage: Storage, last_step: int) -> None:
     """Where the writer did not live to say how the run ended, say that."""
     beat = _last_beat(log, header)
     said = beat["state"].decode("utf-8", "replace") if beat is not None else ""
     if said not in ENDED:
-        step = int(beat["step"]) if beat is not None else 0
-        row = heartbeat(step, "interrupted", "ended without closing its log; repaired since")
+        row = heartbeat(last_step, "interrupted", "ended without closing its log; repaired since")
         storage.store("heartbeat", [one_row("heartbeat", header, row)])
