@@ -50,8 +50,9 @@ class MainScreen(ChartScreen):
         & > #status { color: $text-muted; }
         & > #grow { display: none; }
         &.-narrow #side { width: 21; }
+        &.-slim #side { display: none; }
         &.-without-runs #side, &.-overview #side { display: none; }
-        &.-overview.-filtering #side { display: block; }
+        &.-overview.-filtering #side, &.-slim.-filtering #side { display: block; }
         &.-filtering #filter { display: block; }
         &.-small > #body, &.-small > #header, &.-small > #status { display: none; }
         &.-small > #grow { display: block; height: 1fr; }
@@ -135,6 +136,9 @@ class MainScreen(ChartScreen):
 
     def take(self, tick: Tick) -> None:
         """Show what is new."""
+        if not self.query(Stage):
+            # A tick that was under way while the screen is taken down.
+            return
         self.runs = tick.summaries
         if not self.paused:
             self.snapshots.update((snapshot.path, snapshot) for snapshot in tick.snapshots)
@@ -177,6 +181,7 @@ class MainScreen(ChartScreen):
         width, height = event.size
         self.set_class(width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1], "-small")
         self.set_class(width < 100, "-narrow")
+        self.set_class(width < 60, "-slim")
         self.query_one("#grow", Line).parts = (f"grow {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
         self.ask()
 
