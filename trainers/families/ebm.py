@@ -238,9 +238,7 @@ class EBM:
         return self._population
 
     def _read(self, population: Population) -> Reading:
-        weights = torch.from_numpy(population.trajectory.weights).to(self._data.device)
-        chosen = torch.multinomial(weights, TRACKED, replacement=True, generator=self._generator)
-        samples = population.positions.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self._data.shape[1]))
+        samples = population.samples(TRACKED, self._generator)
         self._tracker.restart(self.module, samples, torch.from_numpy(population.trajectory.log_partition))
         return population.reading()
 

@@ -24,7 +24,7 @@ from trainers.families.rbm_model import (
 )
 from trainers.samplers.annealing import anneal, base_log_partition, base_samples, temperatures
 from trainers.samplers.gibbs import block_gibbs
-from trainers.samplers.population import Population
+from trainers.samplers.population import Population, draw_by_weight
 
 CHECK_PARTICLES = 128
 INITIAL_TEMPERATURES = 200
@@ -102,7 +102,7 @@ class Enumerated:
         """See `Measure`."""
         assert self._log_p is not None
         log_p = torch.from_numpy(self._log_p[:, 0]).to(generator.device)
-        numbers = torch.multinomial(log_p.exp(), count, replacement=True, generator=generator)
+        numbers = draw_by_weight(log_p.exp(), count, generator)
         units = log_p.shape[1].bit_length() - 1
         return numbers_to_states(numbers, torch.arange(units, device=numbers.device)).double()
 
@@ -215,9 +215,7 @@ class Chains:
         annealed = anneal(self._parameters, base, start, temperatures(INITIAL_TEMPERATURES), self._generator)
         log_z = base_log_partition(base, parameters["weights"].shape[2]).cpu().numpy()[:, None]
         log_partition = log_z + free_energy_perturbation(-annealed.log_weights.cpu().numpy())
-        chosen = torch.multinomial(
-            annealed.log_weights.softmax(1), self._chains, replacement=True, generator=self._generator
-        )
+        chosen = draw_by_weight(annealed.log_weights.softmax(1), self._chains, self._generator)
         visible = annealed.visible.gather(1, chosen.unsqueeze(-1).expand_as(annealed.visible))
         self._population = Population(
             free_energy_float64, self._sweep, parameters, self._sweep(visible, 20), log_partition, seed=self._seed
@@ -237,10 +235,7 @@ class Chains:
 
     def samples(self, count: int, generator: torch.Generator) -> Tensor:
         """See `Measure`; drawn by the chains' weights."""
-        weights = torch.from_numpy(self.population.trajectory.weights).to(generator.device)
-        chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
-        positions = self.population.positions
-        return positions.gather(1, chosen.unsqueeze(-1).expand(-1, -1, positions.shape[2]))
+        return self.population.samples(count, generator)
 
     def log_partition(self) -> Array:
         """See `Measure`."""

@@ -101,6 +101,12 @@ class Population:
         rows = [self._evaluate(self._parameters, positions.expand(members, -1, -1)) for positions in self._positions]
         return self.trajectory.reading(cross_energy=np.stack(rows))
 
+    def samples(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` positions drawn by the chains' weights, [K, count, d]."""
+        weights = torch.from_numpy(self.trajectory.weights).to(self._positions.device)
+        chosen = draw_by_weight(weights, count, generator)
+        return self._positions.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self._positions.shape[2]))
+
     def log_weights_at(self, parameters: Parameters) -> Array:
         """ln of the chains' weights under another θ near the remembered one, up to a constant, [K, N]."""
         delta = self._evaluate(parameters, self._positions) - self._evaluate(self._parameters, self._positions)
@@ -152,6 +158,15 @@ class Population:
         scale = (left.square().sum(1) * right.square().sum(1)).sqrt()
         # Chains that do not spread at all along any direction have nothing left to relax.
         return np.asarray(torch.where(scale > 0, (left * right).sum(1) / scale, 0.0).cpu().numpy())
+
+
+def draw_by_weight(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` indices for each member, drawn with replacement by weights [K, N], int64 [K, count].
+
+    A member that diverged has no weights left: any sample then does, and its figures are NaN.
+    """
+    usable = torch.isfinite(weights).all(1, keepdim=True) & (weights.sum(1, keepdim=True) > 0)
+    return torch.multinomial(torch.where(usable, weights, 1.0), count, replacement=True, generator=generator)
 
 
 def _copy(parameters: Mapping[str, Tensor]) -> Parameters:

@@ -96,6 +96,22 @@ def test_a_restored_state_goes_on_exactly(case):
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.parametrize("case", SMALL)
+def test_a_diverged_training_goes_on_with_nan(case):
+    family, generator = build(case, ensemble=2), torch.Generator().manual_seed(0)
+    ledger = Ledger(2)
+    ledger.begin(0, family.begin())
+    with torch.no_grad():
+        for parameter in family.module.parameters():
+            parameter[0] = torch.nan
+    for step in range(1, 4):
+        batch = family.gradient(torch.randint(20, (2, 10), generator=generator), measure_noise=True)
+        with np.errstate(invalid="ignore"):
+            row = ledger.advance(step, *family.transition())
+    assert torch.isnan(batch.loss[0]) and torch.isfinite(batch.loss[1])
+    assert np.isnan(row["work"])
+
+
 @pytest.mark.parametrize("case", ["rbm", "ebm", "vae", "transformer"])
 def test_a_single_run_has_the_window_in_place_of_the_ensemble(case):
     family = build(case, ensemble=1)
