@@ -126,8 +126,8 @@ def real(directory: Path) -> None:
 
 
 def spike_alerts(loss: NDArray[np.float64]) -> list[Alert]:
-    """Spikes, and outliers of at least the size of a spike's threshold: on rows 100 steps apart a spike is one row."""
-    return [alert for alert in alerts_of(loss) if alert.kind in ("loss_spike", "outlier")]
+    """All that says that the loss went up; minor outliers too, for on rows 100 steps apart a spike is one row."""
+    return [alert for alert in alerts_of(loss) if alert.kind in ("loss_spike", "outlier", "step_up", "divergence")]
 
 
 def peers(seeds: int) -> None:

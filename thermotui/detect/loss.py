@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
 from thermotui.detect.colour import Colour, LossColour
-from thermotui.detect.loss_filter import SCALE_FLOOR, Excursion, LossFilter
+from thermotui.detect.excursion import Excursion
+from thermotui.detect.loss_filter import SCALE_FLOOR, LossFilter
 from thermotui.detect.scale_change import Change, ScaleChange, announce
 from thermotui.detect.settings import Settings
 from thermotui.detect.steps import Step, StepTest

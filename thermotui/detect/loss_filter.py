@@ -7,12 +7,12 @@ what it expected and what surprised it; the window tests downstream (steps, vari
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.detect.excursion import Excursion, Filtered
 from thermotui.detect.settings import Settings
 
 _LEVEL_GAIN = 0.03
@@ -28,41 +28,6 @@ _FAST_LAG = (1 - _FAST_GAIN) / _FAST_GAIN
 _LINEAR_SCATTER = 0.1  # relative scatter above which an excess is judged by its logarithm
 _TALL = 0.3  # share of an excursion's height that its samples must reach to count
 _EXTRAPOLATED = 64
-
-
-@dataclass(frozen=True)
-class Excursion:
-    """One excursion of the loss, as samples [start, end) counted from the first; `end` None while it lasts.
-
-    `at`: the sample that showed it. `before`, `after`: level of y before, and at its height or afterwards.
-    `score`: the excess in scales. `first`: kind under which the same excursion was announced before, if any.
-    """
-
-    kind: str
-    start: int
-    end: int | None
-    at: int
-    before: float
-    after: float
-    score: float
-    announced: bool = False
-
-
-@dataclass(frozen=True)
-class Filtered:
-    """What `LossFilter.feed` makes of n samples.
-
-    clean: float64 [n], the level with at most 2.5 scales of surprise. surprise: float64 [n], y minus what was
-    expected, about its running mean; scale: float64 [n], the scatter it expected.
-    calm: bool [n], False where an excursion froze the level. anchors: samples at which the level was set anew.
-    """
-
-    clean: NDArray[np.float64]
-    surprise: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    calm: NDArray[np.bool_]
-    anchors: tuple[int, ...]
-    excursions: tuple[Excursion, ...]
 
 
 class LossFilter:

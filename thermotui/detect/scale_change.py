@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
+from thermotui.detect.change_shape import jump_or_ramp, split_of_samples, split_of_sums
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
 from thermotui.detect.prefix import GRID, PrefixSums
 from thermotui.detect.settings import Settings
@@ -18,10 +19,8 @@ from thermotui.detect.settings import Settings
 WINDOWS = (24, 32, 48, 64, 128, 256)
 _REFERENCE = 512
 _LATE = 256
-_SLOW = 160  # samples: a change that takes longer is a drift
 _BLOCK = 2048
 _WIDTH = 32  # samples of the blocks whose means tell the slow scatter
-_CLEARLY = 0.95  # share of a jump's squared error that a ramp must stay below to be believed
 _AFTER_JUMP = (128, 256, 512, 1024)  # samples after which a jump is looked at again
 _CONTINUED = 3.0
 _CONTINUED_RATIO = 1.2
@@ -274,48 +273,25 @@ class ScaleChange:
         ends = at - width * np.arange(blocks, -1, -1, dtype=np.int64)
         means = np.diff(self._sums.at(ends)[:, 0, layer]) / width
         y = np.log(np.maximum(means, 1e-300))
-        # Ramps from block `begin` to block `finish`, flat on both sides; a jump is a ramp of no length.
-        begin, finish = np.triu_indices(blocks + 1)
-        inside = (begin > 0) & (begin < blocks)
-        begin, finish = begin[inside], finish[inside]
-        position = np.arange(blocks) + 0.5
-        length = np.maximum(finish - begin, 1e-9)
-        ramp = np.clip((position[None, :] - begin[:, None]) / length[:, None], 0.0, 1.0)
-        ramp -= ramp.mean(axis=1, keepdims=True)
-        explained = (ramp @ y) ** 2 / np.maximum((ramp**2).sum(axis=1), 1e-12)
-        total = float(np.sum((y - y.mean()) ** 2))
-        jump = finish == begin
-        slow = ((finish - begin) * width >= _SLOW) & (finish - begin >= 4)
-        best_jump = int(np.argmax(np.where(jump, explained, -1.0)))
-        best_ramp = int(np.argmax(np.where(slow, explained, -1.0))) if slow.any() else best_jump
-        left = total - explained
-        if slow.any() and left[best_ramp] < _CLEARLY * left[best_jump]:
-            return "drift", int(ends[begin[best_ramp]]), int(ends[finish[best_ramp]])
-        split = self._split(int(ends[0]), at, int(ends[begin[best_jump]]), width, layer)
-        return "jump", split, split
+        kind, begin, finish = jump_or_ramp(y, width)
+        if kind == "drift":
+            return kind, int(ends[begin]), int(ends[finish])
+        split = self._split(int(ends[0]), at, int(ends[begin]), width, layer)
+        return kind, split, split
 
     def _exactly(self, near: int, at: int, layer: int) -> int:
         """The step of the sample within 16 of `near` that best splits the logarithms around it into two means."""
         first = self._sums.count - len(self._raw)
         begin, stop = max(near - _AROUND, first), min(near + _AROUND, at)
         x = self._raw[begin - first : stop - first, layer].astype(float)
-        x = np.log(np.maximum(x, max(0.1 * float(np.median(x)), 1e-30)))
         points = np.arange(max(near - 16, begin + 1), min(near + 16, stop - 1) + 1)
-        sums = np.concatenate([[0.0], np.cumsum(x)])
-        before, after = points - begin, stop - points
-        gap = (sums[-1] - sums[before]) / after - sums[before] / before
-        return int(self._raw_steps[points[np.argmax(before * after * gap**2)] - first])
+        return int(self._raw_steps[begin - first + split_of_samples(x, points - begin)])
 
     def _split(self, first: int, last: int, near: int, width: int, layer: int) -> int:
         """The grid point within `width` of `near` that best splits [first, last) into two means."""
         points = np.arange(max(near - width, first + GRID), min(near + width, last - GRID) + 1, GRID, dtype=np.int64)
         sums = self._sums.at(np.concatenate([[first], points, [last]]))[:, 0, layer]
-        before, after = points - first, last - points
-        tiny = 1e-300
-        ratio = np.log(np.maximum((sums[1:-1] - sums[0]) / before, tiny)) - np.log(
-            np.maximum((sums[-1] - sums[1:-1]) / after, tiny)
-        )
-        return int(points[np.argmax(before * after * ratio**2)])
+        return int(points[split_of_sums(sums, points, first, last)])
 
     def _continuations(self, grid: NDArray[np.int64]) -> list[tuple[int, Change]]:
         """Jumps after which the mean went on moving the same way, over the first samples of the new interval."""
