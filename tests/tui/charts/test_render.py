@@ -267,3 +267,11 @@ def test_the_number_beside_a_sparkline_is_never_cut(value: float, error: float, 
     whole = {format_value(shown, deviation), format_compact(shown, deviation)}
     assert len(text) <= VALUE_WIDTH
     assert text in {"…", "~"} | whole | {to_ascii(each) for each in whole}
+
+
+def test_a_log_axis_says_what_it_cannot_show() -> None:
+    x = np.arange(50.0)
+    lines = (raw_series("W", x, x + 1), raw_series("Q", x, -x - 1, colour_role="series_2"))
+    data = ChartData("heat and work", "nats", lines)
+    assert picture(data, (0.0, 50.0), scale="log")[0].text()[1].endswith("Q ≤ 0 not shown")
+    assert not any("not shown" in row for row in picture(data, (0.0, 50.0), scale="symlog")[0].text())

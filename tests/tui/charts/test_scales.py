@@ -88,3 +88,11 @@ def test_nothing_finite_still_gives_an_axis() -> None:
     for scale in SCALES:
         axis = sticky_axis(None, math.nan, math.nan, scale)
         assert axis.low < axis.high
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"), [(1.65, 1.74, (1, 2)), (0.3, 40, (0.2, 50)), (2, 2, (2, 5)), (1e-7, 0.01, (1e-7, 0.01))]
+)
+def test_ends_of_a_log_axis_are_one_two_or_five(low: float, high: float, ends: tuple[float, float]) -> None:
+    axis = fit_axis(low, high, "log", low)
+    assert (axis.low, axis.high) == pytest.approx(ends)

@@ -11,6 +11,7 @@ from thermotui.tui.charts.axes import gutter_width, write_header, write_x_axis, 
 from thermotui.tui.charts.buckets import Columns, to_columns
 from thermotui.tui.charts.frame import Frame, Roles, blank
 from thermotui.tui.charts.model import ChartData, Floats
+from thermotui.tui.charts.numbers import to_ascii
 from thermotui.tui.charts.raster import GLYPHS, Dots, Mode, fill_between, line, pack
 from thermotui.tui.charts.roles import ROLE, band_role
 from thermotui.tui.charts.scales import Axis
@@ -101,6 +102,12 @@ def draw(
         write_x_axis(frame, y, place.gutter, x_range, data, ascii_only=mode == "ascii", labels=place.labels)
     if cursor is not None:
         _point(frame, place, cursor, x_range, mode)
+    if axis.scale == "log":
+        hidden = [series.name for series, each in zip(data.series, columns, strict=True) if (each.low <= 0).any()]
+        text = f"{', '.join(hidden)} ≤ 0 not shown"
+        text = to_ascii(text) if mode == "ascii" else text
+        if hidden and len(text) < place.cells:
+            frame.write(place.top, place.width - len(text), text, "warning")
     if place.header:
         write_header(frame, data, cursor, ascii_only=mode == "ascii")
     if mode == "ascii":

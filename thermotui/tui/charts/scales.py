@@ -136,9 +136,20 @@ def _fit_log(low: float, high: float, smallest_positive: float) -> Axis:
     bottom = low if low > 0 else smallest_positive
     if not bottom > 0:
         bottom = high / 1e3
-    first, last = math.floor(math.log10(bottom) + 1e-9), math.ceil(math.log10(high) - 1e-9)
-    first = max(first, -300)
-    return Axis(10.0**first, 10.0 ** max(last, first + 1), "log")
+    first, last = _round_below(max(bottom, 1e-300)), _round_above(high)
+    return Axis(first, last if last > first else _round_above(2.0 * first), "log")
+
+
+def _round_below(value: float) -> float:
+    """The largest of 1, 2, 5 × 10^k that is at most `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max((factor * power for factor in (0.5, 1.0, 2.0, 5.0) if factor * power <= value), default=value)
+
+
+def _round_above(value: float) -> float:
+    """The smallest of 1, 2, 5 × 10^k that is at least `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return min((factor * power for factor in (1.0, 2.0, 5.0, 10.0, 20.0) if factor * power >= value), default=value)
 
 
 def sticky_axis(
