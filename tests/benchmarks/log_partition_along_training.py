@@ -2,8 +2,8 @@
 
     python tests/benchmarks/log_partition_along_training.py [--chains 16384] [--steps 2000]
 
-Eight machines learn 20 pixels of the bundled digits by PCD-1 at learning rate 0.3. Prints a Markdown table. Some minutes
-on one core.
+Eight machines learn 20 pixels of the bundled digits by PCD-1 at learning rate 0.3. Prints a Markdown table. Some
+minutes on one core.
 """
 
 import argparse

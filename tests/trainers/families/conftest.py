@@ -7,6 +7,9 @@ import torch
 from trainers.data.images import load_digits
 from trainers.setup import Setup
 
+# Threads cost more than they bring to tensors this small, and fight each other where tests run side by side.
+torch.set_num_threads(1)
+
 
 @pytest.fixture
 def make_setup():
