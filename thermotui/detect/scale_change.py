@@ -227,7 +227,9 @@ class ScaleChange:
                 best = looks.setdefault(int(ends[row]), {})
                 if abs(z[row, layer]) > abs(best.get(int(layer), (0.0,))[0]):
                     mean_now = float((now - middle)[row, 0, layer]) / w
-                    best[int(layer)] = (float(z[row, layer]), w, mean_now / math.exp(g[row, layer]), mean_now)
+                    with np.errstate(over="ignore"):
+                        mean_before = float(mean_now * np.exp(-g[row, layer]))
+                    best[int(layer)] = (float(z[row, layer]), w, mean_before, mean_now)
         for at in sorted(looks):
             p_values = np.ones(self._layers)
             for layer, (score, *_) in looks[at].items():
@@ -303,7 +305,9 @@ class ScaleChange:
                     continue
                 sums = self._sums.at(np.array([at, at - span // 2]))[:, :, layer]
                 mean = float(sums[0, 0] - sums[1, 0]) / (span // 2)
-                g = math.log(max(mean, 1e-300) / after)
+                if not (math.isfinite(mean) and 0.0 < after < math.inf):
+                    continue
+                g = math.log(max(mean, 1e-300)) - math.log(after)
                 relative = float(self._scatter(np.array([since]))[0, layer])
                 relative = _USUAL_SCATTER if math.isnan(relative) else relative
                 score = g / math.sqrt(relative * (2 / span + 1 / WINDOWS[0]))

@@ -96,7 +96,9 @@ class ThermodynamicRules:
             if math.isnan(increment):
                 continue
             past = self._increments.setdefault(name, deque(maxlen=_MEMORY))
-            independent = math.sqrt(abs(_number(error) ** 2 - _number(self._last.get(f"{name}_se", 0.0)) ** 2))
+            now, before = _number(error), _number(self._last.get(f"{name}_se", 0.0))
+            # The difference of the squares; a power of Python's raises an error where a product is infinite.
+            independent = math.sqrt(abs((now - before) * (now + before)))
             scatter = 0.0
             if error > 0.0 and len(past) >= 8:
                 history = np.array(past)
