@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Tensors this small gain nothing from threads, and waiting threads make a busy machine crawl.
+torch.set_num_threads(1)
+
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(model, inputs, targets) → φ of each sample, [n]."""
 
