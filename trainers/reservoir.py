@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thermotui.probe.autocorrelation import GradientProjection, epoch_echo, window_autocorrelation
+from thermotui.detect.colour import epoch_echo
+from thermotui.probe.autocorrelation import GradientProjection, window_autocorrelation
 from thermotui.probe.gradient_norms import finite_population
 from thermotui.runlog.schema import AUTOCORRELATION, RESERVOIR, Header, row_dtype
 from trainers.families.ppm import PPM, Batch
@@ -82,7 +83,7 @@ class ReservoirMeter:
         self._start = _detached(self._parameters)
         self._project = GradientProjection(self._parameters, member_axis=True, seed=seed)
         self._generator = torch.Generator().manual_seed(seed + 1)
-        self._echo = epoch_echo(lags, batches_per_epoch=None if replacement else family.dataset_size // batch_size)
+        self._echo = epoch_echo(lags, None if replacement else family.dataset_size / batch_size)
         header = Header("", 0.0, family.name, family.layers, ensemble=family.ensemble, lags=lags)
         self._autocorrelation_dtype = row_dtype(AUTOCORRELATION, header)
         # A side batch is drawn with replacement: it estimates the variance with divisor N, not N − 1.

@@ -62,7 +62,7 @@ class Training:
         self.monitor = RunMonitor(
             [layer.name for layer in self.family.layers],
             ensemble=config.ensemble,
-            batches_per_epoch=self.schedule.batches_per_epoch,
+            batches_per_epoch=None if config.replacement else self.family.dataset_size / config.batch_size,
             settings=self.settings,
         )
         self.meter = ReservoirMeter(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from thermotui.probe.autocorrelation import GradientProjection, epoch_echo, window_autocorrelation
+from thermotui.detect.colour import epoch_echo
+from thermotui.probe.autocorrelation import GradientProjection, window_autocorrelation
 
 
 def test_ar1_within_its_error_at_each_lag() -> None:
@@ -36,8 +37,19 @@ def test_echo_of_epochs_without_replacement() -> None:
     series = population[np.argsort(rng.random((epochs, epoch)), axis=1)].ravel() - population.mean()
     variance = np.mean(series**2)
     measured = [np.mean(series[: series.size - k] * series[k:]) / variance for k in range(lags)]
-    np.testing.assert_allclose(measured, epoch_echo(lags, batches_per_epoch=epoch), atol=0.01)
-    assert (epoch_echo(4, batches_per_epoch=None) == [1, 0, 0, 0]).all()
+    np.testing.assert_allclose(measured, epoch_echo(lags, epoch), atol=0.01)
+    assert (epoch_echo(4, None) == [1, 0, 0, 0]).all()
+
+
+def test_echo_where_samples_are_left_over_from_every_epoch() -> None:
+    """29 samples in batches of 10: two batches an epoch, and their correlation is not that of two halves, −1."""
+    rng = np.random.default_rng(3)
+    size, batch, epochs = 29, 10, 40_000
+    population = rng.standard_normal(size)
+    order = np.argsort(rng.random((epochs, size)), axis=1)[:, : 2 * batch]
+    series = population[order].reshape(-1, batch).mean(1) - population.mean()
+    measured = [np.mean(series[: series.size - k] * series[k:]) / np.mean(series**2) for k in range(4)]
+    np.testing.assert_allclose(measured, epoch_echo(4, size / batch), atol=0.01)
 
 
 @pytest.mark.parametrize("member_axis", [True, False])

@@ -77,7 +77,7 @@ class AlertFollower:
 
 def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
     """The detectors for a run with that header, at the default settings unless others are given."""
-    batches = header.dataset_size // header.batch_size if header.batch_size and not header.replacement else None
+    batches = header.dataset_size / header.batch_size if header.batch_size and not header.replacement else None
     return RunMonitor(
         [layer.name for layer in header.layers],
         ensemble=header.ensemble,

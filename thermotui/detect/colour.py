@@ -138,13 +138,18 @@ class LayerColour:
     p_value: float
 
 
-def epoch_echo(lags: int, batches_per_epoch: int | None) -> NDArray[np.float64]:
-    """C(lag)/C(0) that sampling without replacement alone gives, [lags]: −(M − k)/(M (M − 1)) at lag k < M, else 0."""
-    lag = np.arange(lags, dtype=np.float64)
+def epoch_echo(lags: int, batches_per_epoch: float | None) -> NDArray[np.float64]:
+    """C(lag)/C(0) of η that sampling without replacement alone gives at lags 0 … lags − 1, float64 [lags].
+
+    batches_per_epoch: N/|b|, with M = ⌊N/|b|⌋ whole batches an epoch, the samples left over unused; None where batches
+    are independent. Two batches of an epoch have the correlation −1/(N/|b| − 1), and of the pairs at lag k < M the
+    share (M − k)/M lies in one epoch. Epochs of one batch have no pairs.
+    """
     echo = np.zeros(lags)
     if batches_per_epoch is not None and batches_per_epoch > 1:
-        m = batches_per_epoch
-        echo = np.where((lag > 0) & (lag < m), -(m - lag) / (m * (m - 1)), 0.0)
+        lag = np.arange(lags, dtype=np.float64)
+        whole = math.floor(batches_per_epoch)
+        echo = np.where(lag < whole, -(whole - lag) / whole / (batches_per_epoch - 1.0), 0.0)
     echo[:1] = 1.0
     return echo
 

@@ -20,7 +20,7 @@ from thermotui.detect.thermodynamics import ThermodynamicRules
 class RunMonitor:
     """Streams the rows of a run log through every detector.
 
-    layers: their names, in the order of the log. ensemble: K. batches_per_epoch: M where batches are drawn without
+    layers: their names, in the order of the log. ensemble: K. batches_per_epoch: N/|b| where batches are drawn without
     replacement, for windows of the autocorrelation that do not carry the echo which that alone gives. Rows of one
     stream must come in the order of their steps, in any portions: the alerts are the same. Streams without detectors
     are ignored.
@@ -31,7 +31,7 @@ class RunMonitor:
         layers: Sequence[str],
         *,
         ensemble: int = 1,
-        batches_per_epoch: int | None = None,
+        batches_per_epoch: float | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._settings = Settings() if settings is None else settings

@@ -29,7 +29,7 @@ class ReservoirDetector:
     """Streams the rows of `reservoir` and `autocorrelation` through the detectors, all layers at once."""
 
     def __init__(
-        self, layers: tuple[str, ...], settings: Settings, book: AlertBook, batches_per_epoch: int | None = None
+        self, layers: tuple[str, ...], settings: Settings, book: AlertBook, batches_per_epoch: float | None = None
     ) -> None:
         self._batches_per_epoch = batches_per_epoch
         self._layers = layers

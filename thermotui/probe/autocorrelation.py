@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -96,18 +94,3 @@ def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
         covariance = (values[:pairs] * values[lag:]).sum((0, -1)) + variance * taken
         columns.append(covariance / (pairs * variance))
     return torch.stack(columns, dim=-1)
-
-
-def epoch_echo(lags: int, *, batches_per_epoch: int | None) -> NDArray[np.float64]:
-    """Autocorrelation of η that sampling without replacement alone gives at lags 0 … lags − 1, shape [lags].
-
-    −(M − k)/(M(M − 1)) at lag 0 < k < M for epochs of M batches, since η sums to 0 over an epoch; 0 elsewhere, and
-    everywhere beyond lag 0 when batches are independent (`batches_per_epoch` None). Epochs of one batch have no noise.
-    """
-    echo = np.zeros(lags)
-    echo[:1] = 1.0
-    if batches_per_epoch is not None and batches_per_epoch > 1:
-        lag = np.arange(1, lags)
-        epoch = float(batches_per_epoch)
-        echo[1:] = np.where(lag < epoch, -(epoch - lag) / (epoch * (epoch - 1.0)), 0.0)
-    return echo

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thermotui.detect.alert import Alert
+from thermotui.detect.colour import epoch_echo
 from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
-from thermotui.probe.autocorrelation import epoch_echo
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.runlog.schema import Header, Layer, State
@@ -134,15 +134,15 @@ class ProbeLog:
             self._writer.dtype("reservoir"), sizes, self.sampling, averaged=max(self.window // 16, 1)
         )
         batches = self._batches_per_epoch(header.batch_size)
-        self._echo = epoch_echo(self.lags, batches_per_epoch=batches)
+        self._echo = epoch_echo(self.lags, batches)
         names = [layer.name for layer in self.layers]
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
         self._writer.heartbeat(self.start_step, "running", f"measuring one step in {interval}")
 
-    def _batches_per_epoch(self, batch_size: int) -> int | None:
+    def _batches_per_epoch(self, batch_size: int) -> float | None:
         if self.sampling.replacement or not self.sampling.dataset_size or not batch_size:
             return None
-        return self.sampling.dataset_size // batch_size
+        return self.sampling.dataset_size / batch_size
 
     def _header(
         self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
