@@ -99,6 +99,7 @@ def _restore(training: Training, checkpoint: dict[str, Any], log: Path) -> None:
 def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: bool = False) -> Outcome:
     """Train to the last step, a signal, or an alert that the options name; log all the while."""
     config = training.config
+    began = training.step
     flushed = 0.0
     saved = time.monotonic()
     reason = ""
@@ -115,7 +116,7 @@ def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: boo
             if ends or saves or training.block_is_full or now - flushed >= FLUSH_SECONDS:
                 flushed = now
                 alerts = _flush(training, writer, report)
-                reason = _reason_to_stop(training, wish, alerts)
+                reason = _reason_to_stop(training, wish, alerts, began)
                 if saves or reason:
                     saved = now
                     _save(training, writer)
@@ -163,10 +164,11 @@ def _flush(training: Training, writer: RunLogWriter, report: Report | None = Non
     return alerts
 
 
-def _reason_to_stop(training: Training, wish: StopWish, alerts: Sequence[Alert]) -> str:
+def _reason_to_stop(training: Training, wish: StopWish, alerts: Sequence[Alert], began: int) -> str:
     if wish.signal is not None:
         return f"stopped by {wish.signal.name} after step {training.step}"
     for alert in alerts:
-        if alert.kind in training.config.stop_on and alert.end is None:
+        # The end of an alert that was raised before a resume is no news; some kinds are raised when already over.
+        if alert.kind in training.config.stop_on and alert.step > began and not alert.withdrawn:
             return f"stopped on {alert.kind} at step {alert.step}: {alert.message}"
     return ""

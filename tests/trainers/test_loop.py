@@ -236,6 +236,13 @@ def test_a_diverged_run_goes_on_or_stops_as_told(tmp_path: Path) -> None:
         assert reader.state().state == "interrupted"
 
 
+def test_a_run_stops_on_an_alert_that_is_raised_when_already_over(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"batch_size": 32, "stop_on": ("temperature_jump",), "reservoir_stride": 2}
+    outcome = run("softmax", tmp_path / "a.h5", **options, learning_rate=0.02, steps=1500)
+    assert outcome.state == "interrupted" and outcome.step < 1500
+    assert outcome.message.startswith("stopped on temperature_jump at step")
+
+
 def test_an_existing_log_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"mine")
     with pytest.raises(InputError, match="exists already"):
