@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thermotui.detect.colour import epoch_echo
-from thermotui.probe.autocorrelation import GradientProjection, window_autocorrelation
+from thermotui.probe.autocorrelation import GradientProjection, white_bound, white_variance, window_autocorrelation
 from thermotui.probe.gradient_norms import finite_population
 from thermotui.runlog.schema import AUTOCORRELATION, RESERVOIR, Header, row_dtype
 from trainers.families.ppm import PPM, Batch
@@ -100,7 +100,7 @@ class ReservoirMeter:
         self._last_step: int | None = None
         self._before: Layers | None = None
         self._measurements: list[_Measurement] = []
-        self._windows: list[tuple[int, Tensor]] = []
+        self._windows: list[tuple[int, Tensor, Tensor]] = []
 
     def due(self, step: int) -> bool:
         """Whether this step is measured: then `gradient` should be asked for the noise."""
@@ -170,11 +170,11 @@ class ReservoirMeter:
         self._measurements.clear()
         autocorrelation = np.zeros(len(self._windows), self._autocorrelation_dtype)
         if self._windows:
-            values = torch.stack([value for _, value in self._windows]).cpu().numpy()
-            autocorrelation["step"] = [step for step, _ in self._windows]
+            values = torch.stack([values for _, values, _ in self._windows]).cpu().numpy()
+            autocorrelation["step"] = [step for step, _, _ in self._windows]
             autocorrelation["window"] = self.window
-            autocorrelation["bound"] = 1.96 / np.sqrt(self.window * members)
-            autocorrelation["autocorrelation"] = values.mean(axis=1)
+            autocorrelation["bound"] = white_bound(torch.stack([variance for _, _, variance in self._windows]))
+            autocorrelation["autocorrelation"] = values
             autocorrelation["expected_echo"] = self._echo
             self._windows.clear()
         return reservoir, autocorrelation
@@ -216,7 +216,10 @@ class ReservoirMeter:
         self._last_step = step
         self._series.append(self._project(gradients))
         if len(self._series) == self.window:
-            self._windows.append((step, window_autocorrelation(torch.stack(self._series), self.lags)))
+            series = torch.stack(self._series)
+            correlation = window_autocorrelation(series, self.lags).mean(0)
+            variance = white_variance(series, self.lags).mean(0) / series.shape[1]
+            self._windows.append((step, correlation, variance))
             self._series.clear()
 
     def _side_batch(self) -> Batch:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from thermotui.detect.colour import epoch_echo
-from thermotui.probe.autocorrelation import GradientProjection, window_autocorrelation
+from thermotui.probe.autocorrelation import GradientProjection, white_bound, white_variance, window_autocorrelation
 
 
 def test_ar1_within_its_error_at_each_lag() -> None:
@@ -28,6 +28,27 @@ def test_white_noise_is_unbiased_and_inside_its_bound() -> None:
     estimate = window_autocorrelation(series, 5)[:, 1:]
     assert (estimate.mean(0).abs() < 4 * estimate.std(0) / 20_000**0.5).all()
     assert ((estimate.abs() > 1.96 / 40**0.5).double().mean(0) < 0.06).all()
+
+
+@pytest.mark.parametrize("kind", ["many components", "one component", "decaying", "heavy tails"])
+def test_five_percent_of_white_noise_lies_outside_the_bound(kind: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    window, series, projections = 256, 1500, 4
+    noise = torch.randn(window, series, projections, generator=generator)
+    if kind == "one component":
+        noise = noise[..., :1] * torch.tensor([1.0, -1.0, 1.0, 1.0])
+    elif kind == "decaying":
+        noise *= torch.linspace(3.0, 0.3, window)[:, None, None]
+    elif kind == "heavy tails":
+        noise /= torch.randn(3, window, series, 1, generator=generator).square().mean(0).sqrt()
+    outside = window_autocorrelation(noise, 12)[:, 1:].abs() > 1.96 * white_variance(noise, 12).sqrt()[:, None]
+    assert 0.044 < outside.double().mean() < 0.056
+    assert outside.shape == (series, 11)
+
+
+def test_bound_of_a_log_is_that_of_the_layer_where_it_is_widest() -> None:
+    bound = white_bound(torch.tensor([[0.01, 0.04], [torch.nan, 0.01], [torch.nan, torch.nan]]))
+    np.testing.assert_allclose(bound, [0.392, 0.196, np.nan], rtol=1e-6)
 
 
 def test_echo_of_epochs_without_replacement() -> None:

@@ -160,6 +160,8 @@ def test_linear_loss_is_exactly_reversible_and_its_noise_white() -> None:
     assert windows["step"].tolist() == [511, 1023]
     assert (windows["autocorrelation"][:, :, 0] == 1).all()
     assert (np.abs(windows["autocorrelation"][:, :, 1:]) > windows["bound"][:, None, None]).mean() < 0.2
+    # Sixteen members, each with more than one independent projection.
+    assert (windows["bound"] < 1.96 / np.sqrt(512 * 16)).all()
     np.testing.assert_allclose(rows["drift"][0], 0.0)
 
 

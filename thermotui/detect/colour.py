@@ -155,20 +155,25 @@ def epoch_echo(lags: int, batches_per_epoch: float | None) -> NDArray[np.float64
 
 
 def coloured_layers(
-    autocorrelation: NDArray[np.float64], expected_echo: NDArray[np.float64], window: int, settings: Settings
+    autocorrelation: NDArray[np.float64],
+    expected_echo: NDArray[np.float64],
+    window: int,
+    settings: Settings,
+    bound: float = math.nan,
 ) -> list[LayerColour]:
     """Layers whose η is coloured in one window: [L, lags] (lag 0 first) against the echo [lags] of the sampling alone.
 
-    White noise has errors of 1/√window at each lag. The largest |z| over the lags gets Bonferroni's correction for
+    White noise has errors of bound/1.96 at each lag, of 1/√window where no `bound` is known. The largest |z| over the lags gets Bonferroni's correction for
     them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are worth saying.
     """
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
+    error = bound / 1.96 if bound > 0 else 1.0 / math.sqrt(window)
     excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
     known = np.logical_not(np.isnan(excess).all(axis=1))
     lags = np.where(known, np.argmax(np.abs(np.nan_to_num(excess)), axis=1), 0)
     strongest = np.abs(excess[np.arange(len(excess)), lags])
-    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in (strongest * math.sqrt(window)).tolist()])
+    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in (strongest / error).tolist()])
     p_values[~known] = math.nan
     # Windows are looked at again and again: one look may spend only what one jump test spends on fifty looks.
     rejected = benjamini_hochberg(p_values, settings.fdr / 50) & (strongest > settings.colour_lags)

@@ -65,7 +65,7 @@ class ReservoirDetector:
             correlation, echo = row["autocorrelation"].astype(float), row["expected_echo"].astype(float)
             if np.isnan(echo).any():
                 echo = epoch_echo(correlation.shape[1], self._batches_per_epoch)
-            found = coloured_layers(correlation, echo, window, self._settings)
+            found = coloured_layers(correlation, echo, window, self._settings, float(row["bound"]))
             coloured = {colour.layer: colour for colour in found}
             for layer, name in enumerate(self._layers):
                 lasting = self._book.latest("coloured_noise", layer)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -94,3 +96,30 @@ def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
         covariance = (values[:pairs] * values[lag:]).sum((0, -1)) + variance * taken
         columns.append(covariance / (pairs * variance))
     return torch.stack(columns, dim=-1)
+
+
+def white_variance(series: Tensor, lags: int) -> Tensor:
+    """Variance that `window_autocorrelation` of the same series has at a lag above 0 if the noise is white, [...].
+
+    White noise has uncorrelated products y_t·y_{t+k}, so that their squares add up to the variance of their sum, whatever
+    the covariance of the projections and however the noise's strength changes within the window; p projections
+    of many independent components give 1/(W p), those of a single parameter 1/W. Mean over the lags; NaN where there is
+    none or the series does not vary.
+    """
+    values, _ = _without_trend(series)
+    window = series.shape[0]
+    variance = values.square().sum((0, -1)) / (window - 2)
+    terms = [
+        (values[:-lag] * values[lag:]).sum(-1).square().sum(0) / ((window - lag) * variance).square()
+        for lag in range(1, lags)
+    ]
+    return torch.stack(terms).mean(0) if terms else torch.full_like(variance, torch.nan)
+
+
+def white_bound(variances: Tensor) -> NDArray[np.float64]:
+    """Two-sided 95 % bound [n] around white noise, of the layer where it is widest: variances [n, L] of its estimates.
+
+    NaN where no layer varies.
+    """
+    widest = torch.nan_to_num(variances, nan=0.0).amax(1).cpu().numpy()
+    return np.asarray(np.where(widest > 0, 1.96 * np.sqrt(widest), np.nan))

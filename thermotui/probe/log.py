@@ -19,6 +19,7 @@ from thermotui.detect.alert import Alert
 from thermotui.detect.colour import epoch_echo
 from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
+from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.runlog.schema import Header, Layer, State
@@ -65,7 +66,7 @@ class ProbeLog:
     config: dict[str, Any]
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
-    _windows: list[tuple[int, Tensor]] = field(default_factory=list)
+    _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
     _flushed: float = -np.inf
     _interval: int = 0
 
@@ -73,9 +74,9 @@ class ProbeLog:
         if self.rank:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
 
-    def autocorrelation(self, step: int, values: Tensor) -> None:
-        """One window's autocorrelation [L, lags] on the device, its last step."""
-        self._windows.append((step, values))
+    def autocorrelation(self, step: int, values: Tensor, variance: Tensor) -> None:
+        """One window's autocorrelation [L, lags] and its variance if η is white [L], on the device; its last step."""
+        self._windows.append((step, values, variance))
 
     @property
     def opened(self) -> bool:
@@ -218,10 +219,10 @@ class ProbeLog:
         windows, self._windows = self._windows, []
         rows = np.zeros(len(windows), dtype)
         if windows:
-            rows["step"] = [step for step, _ in windows]
+            rows["step"] = [step for step, _, _ in windows]
             rows["window"] = self.window
-            rows["bound"] = 1.96 / np.sqrt(self.window)
-            rows["autocorrelation"] = torch.stack([values for _, values in windows]).cpu().numpy()
+            rows["bound"] = white_bound(torch.stack([variance for _, _, variance in windows]))
+            rows["autocorrelation"] = torch.stack([values for _, values, _ in windows]).cpu().numpy()
             rows["expected_echo"] = self._echo
         return rows
 

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
-from thermotui.probe.autocorrelation import window_autocorrelation
+from thermotui.probe.autocorrelation import white_variance, window_autocorrelation
 from thermotui.probe.full_gradient import (
     copies,
     difference,
@@ -319,7 +319,8 @@ class Probe:
     ) -> None:
         now = time.time()
         if window is not None:
-            self._log.autocorrelation(self._step, window_autocorrelation(window, self._lags))
+            values, variance = window_autocorrelation(window, self._lags), white_variance(window, self._lags)
+            self._log.autocorrelation(self._step, values, variance)
         if not self._log.opened:
             self._log.open(
                 self._recorder.step_samples,

@@ -138,7 +138,7 @@ AUTOCORRELATION = Stream(
     (
         _STEP,
         Field("window", "i8", "steps", "samples of η in the window"),
-        Field("bound", "f4", "", "two-sided 95 % bound of white noise, 1.96/√(window · ensemble)"),
+        Field("bound", "f4", "", "two-sided 95 % bound of white noise in the layer where it is widest"),
         Field(
             "autocorrelation", "f4", "", "C(t, lag) / C(t, 0); column j is lag j, so column 0 is 1", ("layer", "lag")
         ),
