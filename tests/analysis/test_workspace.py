@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.tui import scripted
@@ -143,3 +145,53 @@ def test_an_avoided_file_is_never_opened(log: Path) -> None:
         (summary,) = workspace.tick(ask(log)).summaries
     assert summary.problem == "reading it took too long"
     assert touched == []
+
+
+def open_logs() -> set[str]:
+    """Those of finished runs: HDF5 makes one open file of a reader and a writer in one process."""
+    names = {Path(file.path).name for file in psutil.Process().open_files()}
+    return {name for name in names if name.startswith("finished")}
+
+
+def test_settled_runs_are_not_held_open(tmp_path: Path) -> None:
+    finished = [scripted.scripted_log(tmp_path / f"finished-{index}.h5", rows=100) for index in range(3)]
+    writer = scripted.live_log(tmp_path / "live.h5")
+    with Workspace([tmp_path]) as workspace:
+        before = workspace.tick(Query())
+        assert open_logs() == set()
+        assert {summary.loss.size for summary in before.summaries} == {25, 32}
+        answered = workspace.tick(ask(finished[1], fields=(("steps", ("loss",)),)))
+        assert answered.snapshots[0].lengths["steps"] == 100
+        assert open_logs() == {"finished-1.h5"}
+        workspace.tick(Query())
+        assert open_logs() == set()
+        finished[2].unlink()
+        with scripted.RunLogWriter.resume(finished[0], 50) as resumed:
+            scripted.write_rows(resumed, 51, 300)
+        after = {summary.name: summary for summary in workspace.tick(Query()).summaries}
+        assert after["finished-0"].step == 299
+        assert after["finished-2"].state == "deleted"
+    writer.close()
+
+
+def test_a_tick_that_has_no_time_lists_the_newest_and_never_forgets_the_rest(tmp_path: Path) -> None:
+    for age in range(4):
+        path = scripted.scripted_log(tmp_path / f"{age}.h5", rows=100)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    (tmp_path / "1.h5").write_bytes(b"broken")
+    os.utime(tmp_path / "1.h5", (1e9 - 1, 1e9 - 1))
+    with Workspace([tmp_path], look_seconds=0, detail_seconds=0) as workspace:
+        listed = [{summary.name for summary in workspace.tick(Query()).summaries} for _ in range(4)]
+        assert listed == [{"0"}, {"0", "1"}, {"0", "1", "2"}, {"0", "1", "2", "3"}]
+        last = workspace.tick(Query()).summaries
+        assert [summary.name for summary in last if summary.problem] == ["1"]
+        assert {summary.curve_rows for summary in last if not summary.problem} == {100}
+
+
+def test_what_is_asked_for_waits_for_no_other_run(tmp_path: Path) -> None:
+    paths = [scripted.scripted_log(tmp_path / f"{index}.h5", rows=100) for index in range(6)]
+    with Workspace([tmp_path], look_seconds=0, detail_seconds=0) as workspace:
+        query = Query((str(paths[3]),))
+        assert [snapshot.path for snapshot in workspace.tick(query).snapshots] == [str(paths[3])]
+        asked = Query(tuple(map(str, paths[:2])))
+        assert {summary.name for summary in workspace.tick(asked).summaries} >= {"3"}

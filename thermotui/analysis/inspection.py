@@ -12,8 +12,8 @@ from thermotui.analysis.monitoring import AlertFollower
 from thermotui.analysis.temperatures import LayerTemperature, layer_temperatures
 from thermotui.detect.alert import Alert
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.state import RunState
 from thermotui.runlog.schema import STREAMS, Header
+from thermotui.runlog.state import RunState
 
 
 @dataclass(frozen=True)

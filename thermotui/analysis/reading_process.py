@@ -20,6 +20,9 @@ LENGTH = struct.Struct("<Q")
 DEADLINE = 10
 """Seconds that reading one file may take. HDF5 may hang on a corrupt file, holding the interpreter's lock."""
 
+LOOK_SECONDS, DETAIL_SECONDS = 1.0, 0.25
+"""What a tick may spend on new files and on curves and alerts of runs that are not asked for: a screen waits for it."""
+
 
 def write_frame(pipe: BinaryIO, message: object) -> None:
     """Write one frame. Raises BrokenPipeError where nobody reads any more."""
@@ -59,7 +62,7 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replie
         write_frame(replies, path)
         arm(DEADLINE)
 
-    with Workspace(paths, about_to_read) as workspace:
+    with Workspace(paths, about_to_read, look_seconds=LOOK_SECONDS, detail_seconds=DETAIL_SECONDS) as workspace:
         for path, reason in avoided.items():
             workspace.avoid(path, reason)
         while True:

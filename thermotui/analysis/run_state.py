@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RATE_ROWS = 256
 """Rows over which the rate is taken: long enough to be steady, short enough to show a slow-down."""
 SPARK_COLUMNS = 32
+DETAILS = ("worst", "open_alerts", "alerts", "curve_rows", "loss", "heat")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class RunSummary:
 
     age: seconds since the last row, or since the last sign of life where there is no row. rate: optimizer steps a
     second over the last rows, NaN where unknown.
-    loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64.
+    worst, open_alerts, alerts, loss, heat: empty until the run was looked at closely, see `with_details`.
+    loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
+    of `steps`.
     """
 
     path: str
@@ -44,6 +47,7 @@ class RunSummary:
     open_alerts: int = 0
     alerts: int = 0
     last_loss: float = math.nan
+    curve_rows: int = 0
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     heat: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     config: dict[str, object] = field(default_factory=dict, compare=False)
@@ -59,34 +63,48 @@ class RunSummary:
         return min(1.0, self.step / self.steps) if self.steps else math.nan
 
 
-def summarise(log: RunLogReader, path: str, name: str, alerts: tuple[Alert, ...], now: float | None) -> RunSummary:
-    """The summary of an open, freshly refreshed log. Raises RunLogError where the file cannot be read."""
+def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> RunSummary:
+    """The summary of an open, freshly refreshed log from its header and last rows alone: what a list of many can pay.
+
+    Raises RunLogError where the file cannot be read.
+    """
     state = log.state(now)
     header = log.header
-    rows = log.length("steps")
-    recent = log.read("steps", ["step", "time", "loss"], max(0, rows - RATE_ROWS), rows)
+    recent = log.read("steps", ["step", "time", "loss"], -RATE_ROWS)
     now = time.time() if now is None else now
-    age = now - float(recent["time"][-1]) if rows else state.age
-    worst = max((alert.severity for alert in alerts), key=SEVERITIES.index, default=None)
+    age = now - float(recent["time"][-1]) if len(recent) else state.age
     return RunSummary(
         path=path,
         name=name,
         state=state.state,
-        step=max(state.step, int(recent["step"][-1])) if rows else state.step,
+        step=max(state.step, int(recent["step"][-1])) if len(recent) else state.step,
         steps=header.steps,
         age=max(0.0, age),
         rate=_rate(recent),
         message=state.message,
         family=header.family,
         created=header.created,
-        worst=worst,
-        open_alerts=sum(alert.end is None for alert in alerts),
-        alerts=len(alerts),
         last_loss=float(recent["loss"][-1]) if len(recent) else math.nan,
-        loss=_spark(log, "steps", "loss"),
-        heat=_spark(log, "thermo", "heat"),
         config=header.config,
     )
+
+
+def with_details(summary: RunSummary, log: RunLogReader, alerts: tuple[Alert, ...]) -> RunSummary:
+    """The summary with its curves and alerts. Raises RunLogError where the file cannot be read."""
+    return replace(
+        summary,
+        worst=max((alert.severity for alert in alerts), key=SEVERITIES.index, default=None),
+        open_alerts=sum(alert.end is None for alert in alerts),
+        alerts=len(alerts),
+        curve_rows=log.length("steps"),
+        loss=_spark(log, "steps", "loss"),
+        heat=_spark(log, "thermo", "heat"),
+    )
+
+
+def with_details_of(summary: RunSummary, known: RunSummary) -> RunSummary:
+    """The newer summary with the curves and alerts of an older one."""
+    return replace(summary, **{name: getattr(known, name) for name in DETAILS})
 
 
 def _rate(recent: NDArray[np.void]) -> float:

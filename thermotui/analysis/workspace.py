@@ -1,14 +1,15 @@
-"""The runs under a set of paths, held open and asked together: new ones appear, broken and vanished ones say so."""
+"""The runs under a set of paths, asked together: new ones appear, broken and vanished ones say so."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thermotui.analysis.monitoring import AlertFollower
-from thermotui.analysis.run_state import RunSummary, summarise
+from thermotui.analysis.run_state import RunSummary, summarise, with_details, with_details_of
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick, take_snapshot
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
@@ -17,32 +18,61 @@ from thermotui.runlog.workspace import find_logs
 
 SEARCH_INTERVAL = 2.0
 """Seconds between two looks for new files: a directory on a network file system is slow to list."""
-FINISHED = ("finished", "failed", "interrupted")
+SETTLED = ("finished", "failed", "interrupted", "crashed", "empty")
+"""States of runs that write no more: until their file changes they are not opened again."""
 
 
 @dataclass
-class _Open:
-    """A log that is held open. identity: device and inode, by which a file put in its place is noticed."""
+class _Run:
+    """A run that was looked at. identity: device and inode, by which a file put in its place is noticed.
 
-    log: RunLogReader
-    follower: AlertFollower
+    log: None while nothing is asked of a settled run. complete: whether `follower` and the curves have every row.
+    """
+
+    file: Path
     identity: tuple[int, int]
-    modified: tuple[int, int]
+    log: RunLogReader | None = None
+    modified: tuple[int, int] = (-1, -1)
     summary: RunSummary | None = None
-    lengths: dict[str, int] | None = None
+    follower: AlertFollower | None = None
     complete: bool = False
+    looked_closely: float = -math.inf
     shown: tuple[object, ...] | None = None
+
+    def opened(self) -> RunLogReader:
+        """The log, opened where it is not."""
+        if self.log is None:
+            self.log = RunLogReader(self.file)
+        return self.log
+
+    def close(self) -> None:
+        """Close the log; what is known of the run stays."""
+        if self.log is not None:
+            self.log.close()
+            self.log = None
 
 
 class Workspace:
-    """Runs found under `paths`. `about_to_read` is called with a path before each file is touched, for a watchdog."""
+    """Runs found under `paths`. `about_to_read` is called with a path before each file is touched, for a watchdog.
 
-    def __init__(self, paths: Sequence[Path], about_to_read: Callable[[str], None] = lambda path: None) -> None:
+    A tick lists runs for at most `look_seconds`, the newest files first, and then looks closely, for curves and alerts,
+    for at most `detail_seconds`, live runs first; later ticks do the rest. What a query names does not wait.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        about_to_read: Callable[[str], None] = lambda path: None,
+        *,
+        look_seconds: float = math.inf,
+        detail_seconds: float = math.inf,
+    ) -> None:
         self._paths = [Path(path) for path in paths]
         self._about_to_read = about_to_read
+        self._look_seconds, self._detail_seconds = look_seconds, detail_seconds
         self._files: list[Path] = []
         self._searched = -SEARCH_INTERVAL
-        self._open: dict[str, _Open] = {}
+        self._runs: dict[str, _Run] = {}
         self._broken: dict[str, tuple[tuple[int, ...], RunSummary]] = {}
 
     def __enter__(self) -> Workspace:
@@ -53,9 +83,9 @@ class Workspace:
 
     def close(self) -> None:
         """Close every file."""
-        for entry in self._open.values():
-            entry.log.close()
-        self._open.clear()
+        for run in self._runs.values():
+            run.close()
+        self._runs.clear()
 
     def avoid(self, path: str, reason: str) -> None:
         """Never open `path` again unless another file takes its place: reading it once hung or crashed the reader."""
@@ -64,21 +94,13 @@ class Workspace:
     def tick(self, query: Query, now: float | None = None) -> Tick:
         """Look at every run; answer `query` for the runs it names where anything changed since the last tick."""
         self._search()
-        summaries, snapshots = [], []
-        for file in self._files:
-            path = str(file)
-            entry, summary = self._look(file, now)
-            summaries.append(summary)
-            if entry is None or path not in query.runs:
-                continue
-            try:
-                snapshot = self._answer(entry, query)
-            except InputError as error:
-                summaries[-1] = self._break(path, str(error))
-                continue
-            if snapshot is not None:
-                snapshots.append(snapshot)
-        return Tick(query, tuple(summaries), tuple(snapshots))
+        self._look_at_all(query, now)
+        self._look_closely(query, now)
+        snapshots = list(self._answers(query))
+        for path, run in self._runs.items():
+            if run.complete and path not in query.runs and run.summary and run.summary.state in SETTLED:
+                run.close()
+        return Tick(query, tuple(self._summaries()), tuple(snapshots))
 
     def _search(self) -> None:
         now = time.monotonic()
@@ -90,58 +112,120 @@ class Workspace:
             # A file that vanished stays in the list, as a card that says so.
             self._files = [*found, *(file for file in self._files if file not in known)]
 
-    def _look(self, file: Path, now: float | None) -> tuple[_Open | None, RunSummary]:
+    def _summaries(self) -> Iterator[RunSummary]:
+        for path in map(str, self._files):
+            if path in self._broken:
+                yield self._broken[path][1]
+            elif path in self._runs and (summary := self._runs[path].summary):
+                yield summary
+
+    def _look_at_all(self, query: Query, now: float | None) -> None:
+        begin = time.monotonic()
+        new = [file for file in self._files if str(file) not in self._runs]
+        known = [file for file in self._files if str(file) in self._runs]
+        new.sort(key=lambda file: (str(file) in query.runs, _modified(file)), reverse=True)
+        for file in (*known, *new):
+            path = str(file)
+            if self._is_broken(file):
+                continue
+            is_new = path not in self._runs
+            try:
+                self._look(file, now)
+            except InputError as error:
+                self._break(path, str(error))
+            if is_new and time.monotonic() - begin > self._look_seconds:
+                break
+
+    def _is_broken(self, file: Path) -> bool:
         path = str(file)
+        if path not in self._broken:
+            return False
         identity = _identity(file)
-        if path in self._broken:
-            known, card = self._broken[path]
-            if known in (identity, identity + _modified(file)):
-                return None, card
-            del self._broken[path]
-        entry = self._open.get(path)
-        if entry and entry.identity != identity and identity != (0, 0):
+        if self._broken[path][0] in (identity, identity + _modified(file)):
+            return True
+        del self._broken[path]
+        return False
+
+    def _look(self, file: Path, now: float | None) -> None:
+        path, identity = str(file), _identity(file)
+        run = self._runs.get(path)
+        if run and run.identity != identity and identity != (0, 0):
             # Another file lies there now: a run that was resumed, or restarted under the same name.
-            entry.log.close()
-            del self._open[path]
-            entry = None
-        self._about_to_read(path)
-        try:
-            if entry is None:
-                log = RunLogReader(file)
-                entry = self._open[path] = _Open(log, AlertFollower(log.header), identity, (-1, -1))
-            self._refresh(entry, file, now)
-        except InputError as error:
-            return None, self._break(path, str(error))
-        assert entry.summary is not None
-        return entry, entry.summary
-
-    def _refresh(self, entry: _Open, file: Path, now: float | None) -> None:
+            run.close()
+            run = None
+        run = run or _Run(file, identity)
+        self._runs[path] = run
         modified = _modified(file)
-        if entry.summary and entry.complete and entry.summary.state in FINISHED and modified == entry.modified:
+        if run.summary and modified == run.modified and run.summary.state in SETTLED:
             return
-        entry.modified = modified
-        entry.log.refresh()
-        entry.lengths = {stream: entry.log.length(stream) for stream in STREAMS}
-        entry.complete = entry.follower.follow(entry.log, entry.log.state(now))
-        entry.summary = summarise(entry.log, str(file), self._name(file), entry.follower.alerts, now)
+        if run.log is None and run.summary and identity == (0, 0):
+            run.summary = replace(run.summary, state="deleted", message="the file is gone")
+            return
+        self._about_to_read(path)
+        run.modified = modified
+        log = run.opened()
+        log.refresh()
+        summary = summarise(log, path, self._name(file), now)
+        run.summary = with_details_of(summary, run.summary) if run.summary else summary
+        run.complete = False
 
-    def _answer(self, entry: _Open, query: Query) -> RunSnapshot | None:
-        assert entry.summary is not None and entry.lengths is not None
-        steady = replace(entry.summary, age=0.0)
-        shown = (query, steady, tuple(entry.lengths.values()), entry.follower.alerts)
-        if shown == entry.shown:
+    def _look_closely(self, query: Query, now: float | None) -> None:
+        begin = time.monotonic()
+
+        def urgency(run: _Run) -> tuple[bool, bool, float, int]:
+            assert run.summary is not None
+            return str(run.file) not in query.runs, not run.summary.live, run.looked_closely, -run.modified[0]
+
+        waiting = [run for run in self._runs.values() if run.summary and not run.complete]
+        for run in sorted(waiting, key=urgency):
+            path = str(run.file)
+            self._about_to_read(path)
+            try:
+                self._take_details(run, now)
+            except InputError as error:
+                self._break(path, str(error))
+            if path not in query.runs and time.monotonic() - begin > self._detail_seconds:
+                break
+
+    def _take_details(self, run: _Run, now: float | None) -> None:
+        assert run.summary is not None
+        log = run.opened()
+        run.follower = run.follower or AlertFollower(log.header)
+        run.complete = run.follower.follow(log, log.state(now))
+        run.looked_closely = time.monotonic()
+        run.summary = with_details(run.summary, log, run.follower.alerts)
+
+    def _answers(self, query: Query) -> Iterator[RunSnapshot]:
+        for path in query.runs:
+            run = self._runs.get(path)
+            if run is None or run.summary is None or run.follower is None:
+                continue
+            if run.log is None and run.summary.state == "deleted":
+                continue
+            self._about_to_read(path)
+            try:
+                snapshot = self._answer(run, run.summary, run.follower, query)
+            except InputError as error:
+                self._break(path, str(error))
+                continue
+            if snapshot is not None:
+                yield snapshot
+
+    def _answer(self, run: _Run, summary: RunSummary, follower: AlertFollower, query: Query) -> RunSnapshot | None:
+        log = run.opened()
+        lengths = {stream: log.length(stream) for stream in STREAMS}
+        shown = (query, replace(summary, age=0.0), tuple(lengths.values()), follower.alerts)
+        if shown == run.shown:
             return None
-        snapshot = take_snapshot(entry.log, entry.lengths, entry.summary, entry.follower, query)
-        entry.shown = shown
+        snapshot = take_snapshot(log, lengths, summary, follower, query)
+        run.shown = shown
         return snapshot
 
-    def _break(self, path: str, reason: str) -> RunSummary:
-        entry = self._open.pop(path, None)
-        if entry:
-            entry.log.close()
-        card = self._card(path, reason)
-        self._broken[path] = (_identity(Path(path)) + _modified(Path(path)), card)
-        return card
+    def _break(self, path: str, reason: str) -> None:
+        run = self._runs.pop(path, None)
+        if run:
+            run.close()
+        self._broken[path] = (_identity(Path(path)) + _modified(Path(path)), self._card(path, reason))
 
     def _card(self, path: str, reason: str) -> RunSummary:
         return RunSummary(path=path, name=self._name(Path(path)), state="unreadable", problem=reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,32 +120,50 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def read_attributes(path: Path, file: h5py.File, names: Sequence[str]) -> dict[str, Any]:
+def read_attributes(path: Path, file: h5py.File, names: Collection[str]) -> dict[str, Any]:
     """Those of the root attributes `names` that are scalar text, integer, float or boolean, as Python values.
 
-    By name: HDF5 finds the n-th attribute only by counting. RunLogError where one is damaged.
+    RunLogError where one is damaged.
     """
     values: dict[str, Any] = {}
     try:
-        for name in names:
-            if not h5py.h5a.exists(file.id, name.encode()):
+        for name in _attribute_names(file.id):
+            if name not in names:
                 continue
             attribute = h5py.h5a.open(file.id, name.encode())
             kind = attribute.get_type()
-            if attribute.shape != () or kind.get_size() > HEADER_LIMIT:
+            size = kind.get_size()
+            # A scalar's storage is one element, and so is that of an array of one, which h5py then refuses to read.
+            if attribute.get_storage_size() != size or size > HEADER_LIMIT:
                 continue
             if isinstance(kind, h5py.h5t.TypeStringID):
                 if not kind.is_variable_str():
-                    raw = np.empty((), f"S{kind.get_size()}")
+                    raw = np.empty((), f"S{size}")
                     attribute.read(raw, mtype=kind)
                     values[name] = raw.item().decode("utf-8", "replace")
-            elif isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)):
-                number = np.empty((), attribute.dtype)
-                attribute.read(number)
-                values[name] = number.item()
+            else:
+                native = _native(kind)
+                if native is not None:
+                    number = np.empty((), native[0])
+                    attribute.read(number, mtype=native[1])
+                    values[name] = number.item()
     except HDF5_ERRORS as error:
         raise RunLogError(path, f"has a damaged header ({_first_line(error)}); try: thermotui repair") from error
     return values
+
+
+def _attribute_names(root: h5py.h5g.GroupID) -> list[str]:
+    """All at once: HDF5 finds a single attribute only by counting."""
+    names: list[str] = []
+    h5py.h5a.iterate(root, lambda name: names.append(name.decode("utf-8", "replace")))
+    return names
+
+
+def _native(kind: h5py.h5t.TypeID) -> tuple[type[np.generic], h5py.h5t.TypeID] | None:
+    """The type in memory for a number, which HDF5 converts to; working out the file's own costs more than reading."""
+    if isinstance(kind, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeEnumID)):
+        return np.int64, h5py.h5t.NATIVE_INT64
+    return (np.float64, h5py.h5t.NATIVE_DOUBLE) if isinstance(kind, h5py.h5t.TypeFloatID) else None
 
 
 def open_table(path: Path, file: h5py.File, name: str) -> h5py.h5d.DatasetID | None:

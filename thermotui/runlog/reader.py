@@ -50,7 +50,7 @@ class RunLogReader:
                 self.header: Header = parse_header(read_attributes(self.path, self._log.file, ATTRIBUTES))
             except ValueError as error:
                 raise RunLogError(self.path, str(error)) from error
-            self._dtypes = {name: row_dtype(stream, self.header) for name, stream in STREAMS.items()}
+            self._dtypes: dict[str, np.dtype[np.void]] = {}
             self._generation = 0
         except BaseException:
             self.close()
@@ -79,6 +79,8 @@ class RunLogReader:
     def _stream(self, stream: str) -> Table:
         if stream not in STREAMS:
             raise RunLogError(self.path, f"there is no stream {stream!r}; there are {', '.join(STREAMS)}")
+        if stream not in self._dtypes:
+            self._dtypes[stream] = row_dtype(STREAMS[stream], self.header)
         table = self._table(stream, self._dtypes[stream])
         if table is None:
             raise RunLogError(self.path, f"lacks the table {stream!r}; try: thermotui repair")
