@@ -112,9 +112,34 @@ def test_ignored_targets_are_not_samples(tmp_path: Path) -> None:
     inputs, targets = data()
     ignored = targets.clone()
     ignored[8:] = -100
-    row = one_step(tmp_path / "a.h5", lambda m: F.cross_entropy(m(inputs), ignored).backward())
+    row = one_step(tmp_path / "a.h5", lambda m: F.cross_entropy(m(inputs), ignored).backward(), ignored=True)
     kept = one_step(tmp_path / "b.h5", lambda m: F.cross_entropy(m(inputs[:8]), targets[:8]).backward())
     np.testing.assert_allclose(row["temperature"], kept["temperature"], rtol=1e-5)
+
+
+def test_samples_beyond_the_margin_of_a_hinge_are_samples(tmp_path: Path) -> None:
+    """Three in four have no gradient at all; they are part of the mean all the same."""
+    torch.manual_seed(6)
+    model = nn.Linear(4, 1)
+    with torch.no_grad():
+        model.weight.mul_(2.0)
+        model.bias.fill_(0.5)
+    inputs = torch.randn(2000, 4)
+    beyond = model(inputs).detach()[:, 0] >= 0.0
+    assert 0.4 < beyond.double().mean() < 0.9
+    per_sample = torch.cat([inputs, torch.ones(2000, 1)], dim=1) * ~beyond[:, None]
+    truth = float(per_sample.var(0, unbiased=False).sum()) / 16
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+    generator = torch.Generator().manual_seed(7)
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
+        for _ in range(400):
+            batch = inputs[torch.randint(2000, (16,), generator=generator)]
+            with probe.step():
+                optimizer.zero_grad()
+                torch.relu(-model(batch)).mean().backward()
+                optimizer.step()
+    found = rows(tmp_path / "log.h5")["temperature"].astype(float)[:, 0] * 2 * 5 / 1e-9
+    assert abs(found.mean() - truth) < 4 * found.std() / 20
 
 
 def test_autocast_agrees_to_its_precision(tmp_path: Path) -> None:
@@ -158,6 +183,35 @@ def test_momentum_and_adam_are_logged_as_beyond_the_paper(tmp_path: Path) -> Non
         np.testing.assert_allclose(rows(path)["mobility"][0], expected, rtol=1e-3)
         with h5py.File(path) as file:
             assert "beyond the paper" in str(file.attrs["notes"])
+
+
+@pytest.mark.parametrize("kind", ["plain", "momentum", "decay", "adam"])
+def test_the_gap_and_yaida_are_measured_for_plain_sgd_alone(tmp_path: Path, kind: str) -> None:
+    inputs, targets = data()
+    model = small()
+    optimizers: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+        "plain": lambda p: torch.optim.SGD(p, lr=0.1),
+        "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
+        "decay": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1),
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    }
+    optimizer = optimizers[kind](model.parameters())
+
+    def loss() -> Tensor:
+        return F.cross_entropy(model(inputs), targets)
+
+    with Probe(model, optimizer, log=tmp_path / "log.h5", full_interval=1) as probe:
+        for _ in range(3):
+            with probe.step(replay=loss):
+                optimizer.zero_grad()
+                loss().backward()
+                optimizer.step()
+    found = rows(tmp_path / "log.h5")[0]
+    for column in ("reversibility_gap", "fluctuation_dissipation"):
+        assert np.isfinite(found[column]).all() == (kind == "plain"), column
+        assert np.isnan(found[column]).all() == (kind != "plain"), column
+    with h5py.File(tmp_path / "log.h5") as file:
+        assert ("plain SGD" in str(file.attrs["notes"])) == (kind != "plain")
 
 
 @pytest.mark.parametrize("part", [False, True])

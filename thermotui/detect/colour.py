@@ -163,8 +163,9 @@ def coloured_layers(
 ) -> list[LayerColour]:
     """Layers whose η is coloured in one window: [L, lags] (lag 0 first) against the echo [lags] of the sampling alone.
 
-    White noise has errors of bound/1.96 at each lag, of 1/√window where no `bound` is known. The largest |z| over the lags gets Bonferroni's correction for
-    them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are worth saying.
+    White noise has errors of bound/1.96 at each lag, of 1/√window where no `bound` is known. The largest |z| over the
+    lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are
+    worth saying.
     """
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []

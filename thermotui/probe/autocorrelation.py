@@ -101,8 +101,8 @@ def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
 def white_variance(series: Tensor, lags: int) -> Tensor:
     """Variance that `window_autocorrelation` of the same series has at a lag above 0 if the noise is white, [...].
 
-    White noise has uncorrelated products y_t·y_{t+k}, so that their squares add up to the variance of their sum, whatever
-    the covariance of the projections and however the noise's strength changes within the window; p projections
+    White noise has uncorrelated products y_t·y_{t+k}, so that their squares add up to the variance of their sum,
+    whatever the covariance of the projections and however the noise's strength changes within the window; p projections
     of many independent components give 1/(W p), those of a single parameter 1/W. Mean over the lags; NaN where there is
     none or the series does not vary.
     """

@@ -154,7 +154,10 @@ class ProbeLog:
         if alone:
             notes.append("|b| = 1: the noise is that of the differences of successive gradients.")
         if self.sampling.world_size > 1:
-            notes.append("The noise is estimated from this rank's samples alone.")
+            notes.append(
+                "The noise of the averaged gradient is estimated from this rank's samples; gradient_norm, noise_skew "
+                "and noise_kurtosis are of its own gradient, reversibility_gap is not measured."
+            )
         notes.append(
             "force and signal_to_noise are batch estimates averaged over measurements, but where η is measured."
         )

@@ -47,6 +47,8 @@ class Sampling:
     world_size: int
     summed: bool
     """The loss is a sum over the batch instead of a mean."""
+    ignored: bool = False
+    """The loss leaves out samples: those without a gradient do not count."""
 
 
 @dataclass(frozen=True)
@@ -84,26 +86,30 @@ class MeasurementRows:
         if not len(rows):
             return rows
         raw = {name: measured.raw[:, index] for index, name in enumerate(RAW)}
-        # In units of the mean loss: a gradient of the sum over b samples is b times, its learning rate 1/b of it.
-        batch = (measured.samples * self.sampling.world_size)[:, None]
-        summed = np.where(self.sampling.summed, batch, 1)
+        # In units of the mean loss: a gradient of the sum over b samples is b times, its learning rate 1/b of it. The
+        # ranks' gradients are averaged, so b is one rank's.
+        samples = measured.samples[:, None]
+        summed = np.where(self.sampling.summed, samples, 1)
         unit = measured.scales[:, None] * summed
         with np.errstate(divide="ignore", invalid="ignore"):
             mobility = measured.rates * summed * self._preconditioners(raw["preconditioner"])
-            noise, error = self._noise(raw, batch, unit, summed)
-            gradient = raw["gradient"] / unit**2
+            averaging = self._averaging(samples)
+            noise, error = self._noise(raw, samples, unit, summed, averaging)
+            # What is read is this rank's gradient, with more noise than the average over the ranks that moves θ.
+            own_gradient, own_noise = raw["gradient"] / unit**2, noise / averaging
+            force = own_gradient - own_noise
             per_parameter = mobility / (2.0 * self.sizes)
             rows["step"], rows["time"] = measured.steps, measured.times
             rows["mobility"] = np.average(mobility, weights=self.sizes, axis=1)
             rows["temperature"], rows["temperature_se"] = per_parameter * noise, per_parameter * error
-            rows["temperature_full"] = per_parameter * raw["eta_2"]
+            rows["temperature_full"] = per_parameter * averaging * raw["eta_2"]
             rows["temperature_full_se"] = np.nan
             rows["noise_skew"], rows["noise_kurtosis"] = component_moments(raw, self.sizes)
             rows["drift"] = np.sqrt(raw["drift"])
             rows["reversibility_gap"] = np.sqrt(raw["gap"])
             rows["force_max"] = raw["force_max"]
-            rows["force"], rows["signal_to_noise"] = self._forces(raw["force"], gradient - noise, noise)
-            rows["fluctuation_dissipation"] = self._yaida(raw["pairing"] / unit, mobility / 2.0 * gradient)
+            rows["force"], rows["signal_to_noise"] = self._forces(raw["force"], force, noise)
+            rows["fluctuation_dissipation"] = self._yaida(raw["pairing"] / unit, mobility / 2.0 * (force + noise))
         return rows
 
     def _preconditioners(self, values: Array) -> Array:
@@ -114,22 +120,35 @@ class MeasurementRows:
         self._preconditioner = filled[-1]
         return np.asarray(filled[1:])
 
-    def _noise(
-        self, raw: dict[str, Array], batch: NDArray[np.int64], unit: Array, summed: NDArray[np.int64]
-    ) -> tuple[Array, Array]:
-        """Σ_i Var(η_i) by layer and its standard error, [n, L].
+    def _averaging(self, samples: NDArray[np.int64]) -> Array:
+        """Variance of the gradient averaged over the ranks as a share of that of one rank's own, [n, 1]."""
+        one, all_ranks = (self._population_factors(samples * ranks) for ranks in (1, self.sampling.world_size))
+        return np.where(one > 0, all_ranks / np.where(one > 0, one, 1.0), 1.0) / self.sampling.world_size
 
-        Samples without any gradient (ignored targets) are not part of the mean that the loss takes. Where the batch
-        tells nothing, the difference of successive gradients does, with the scatter of the last ones as its error.
-        """
-        count = np.nanmax(raw["contributing"], axis=1, initial=0.0, keepdims=True)
-        count = np.where(count > 1, count, np.nan)
+    def _population_factors(self, batch: NDArray[np.int64]) -> Array:
         size, replacement = self.sampling.dataset_size, self.sampling.replacement
-        sampled = [finite_population(min(int(b), size), size, replacement) for b in batch[:, 0]]
-        # Of one rank's own gradient; the mean over the ranks has 1/W of its variance.
-        factor = count / (count - 1.0) / self.sampling.world_size * np.array(sampled)[:, None] / unit**2
+        return np.array([[finite_population(min(int(b), size), size, replacement)] for b in batch[:, 0]])
+
+    def _noise(
+        self,
+        raw: dict[str, Array],
+        samples: NDArray[np.int64],
+        unit: Array,
+        summed: NDArray[np.int64],
+        averaging: Array,
+    ) -> tuple[Array, Array]:
+        """Σ_i Var(η_i) by layer and its standard error, [n, L], of the gradient that moves θ.
+
+        Where the batch tells nothing, the difference of successive gradients does, with the scatter of the last ones as
+        its error.
+        """
+        count = np.asarray(samples, dtype=np.float64)
+        if self.sampling.ignored:
+            count = np.nanmax(raw["contributing"], axis=1, initial=0.0, keepdims=True)
+        count = np.where(count > 1, count, np.nan)
+        factor = count / (count - 1.0) * self._population_factors(samples) * averaging / unit**2
         noise, error = factor * (raw["squares"] - raw["gradient"] / count), factor * np.sqrt(raw["variance"])
-        from_steps = raw["from_steps"] / summed**2
+        from_steps = averaging * raw["from_steps"] / summed**2
         scatter, self._from_steps = scatter_error(from_steps, self._from_steps)
         missing = ~np.isfinite(noise)
         return np.where(missing, from_steps, noise), np.where(missing, scatter, error)

@@ -59,18 +59,32 @@ class Mobility:
         """That of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def plain(self) -> bool:
+        """Whether a step is θ − rg and nothing else, as Appendix A and Yaida's relation take it: SGD alone."""
+        return type(self.optimizer).__name__ == "SGD" and not any(
+            group.get(name)
+            for group in self.optimizer.param_groups
+            for name in ("momentum", "weight_decay", "maximize")
+        )
+
     def note(self) -> str | None:
         """What has to be said of the optimizer in the log; None for vanilla SGD."""
-        name = type(self.optimizer).__name__
-        group: dict[str, Any] = self.optimizer.param_groups[0]
-        if name == "SGD" and not group.get("momentum", 0.0):
+        if self.plain:
             return None
-        if name == "SGD":
-            return "Momentum: the Langevin reading of the temperature is beyond the paper; the mobility is r/(1 − β)."
-        return (
-            f"{name}: the Langevin reading of the temperature is beyond the paper; the mobility is the learning rate "
-            "times the mean preconditioner where the optimizer has one."
-        )
+        name = type(self.optimizer).__name__
+        unread = "reversibility_gap and fluctuation_dissipation are defined for plain SGD alone and not measured."
+        if name != "SGD":
+            return (
+                f"{name}: the Langevin reading of the temperature is beyond the paper; the mobility is the learning "
+                f"rate times the mean preconditioner where the optimizer has one; {unread}"
+            )
+        if any(group.get("momentum") for group in self.optimizer.param_groups):
+            return (
+                "Momentum: the Langevin reading of the temperature is beyond the paper; the mobility is r/(1 − β); "
+                + unread
+            )
+        return f"The step is not the gradient's alone (weight decay): {unread}"
 
     def _mean(self, layer: Sequence[Parameter]) -> Tensor | None:
         groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}

@@ -80,6 +80,7 @@ class Probe:
         interval: int = 1,
         overhead: float | None = None,
         reduction: Literal["mean", "sum"] = "mean",
+        ignored: bool = False,
         scaler: GradScaler | None = None,
         dataset_size: int = 0,
         replacement: bool = True,
@@ -102,6 +103,8 @@ class Probe:
         interval: every n-th step is measured.
         overhead: instead, the share of a step's time that measuring may cost, such as 0.02; the interval follows.
         reduction: how the loss combines the samples of a batch.
+        ignored: the loss leaves samples out of its mean, those whose targets it ignores (`ignore_index`, padding), and
+            samples without any gradient are not counted. Elsewhere, as beyond the margin of a hinge, they are samples.
         scaler: the GradScaler of a mixed-precision loop.
         dataset_size, replacement: of the sampler, for the finite-population factor and the epoch echo; a shuffling
             DataLoader draws without replacement.
@@ -167,7 +170,7 @@ class Probe:
         self._log = ProbeLog(
             Path(log),
             self._layers,
-            Sampling(dataset_size, replacement, world, self._summed),
+            Sampling(dataset_size, replacement, world, self._summed, ignored),
             rank=torch.distributed.get_rank() if world > 1 else 0,
             start_step=start_step,
             planned=steps,
@@ -213,7 +216,9 @@ class Probe:
         # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
         self._projecting = self._step // self._window % self.interval == 0
         self._force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
-        self._replay = replay if full else None
+        # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
+        reversible = self._mobility.plain and self._log.sampling.world_size == 1
+        self._replay = replay if full and reversible else None
         self._before = copies(self._parameters) if self._replay is not None else None
         self._scale = self._rates = None
         self._learning_rate = self._mobility.learning_rate
@@ -284,7 +289,8 @@ class Probe:
         if self._reader.differenced:
             figures["from_steps"] = self._reader.differences()
         if self._seldom:
-            figures["pairing"] = self._reader.pairings()
+            if self._mobility.plain:
+                figures["pairing"] = self._reader.pairings()
             moved = power_sums(difference(self._parameters, self._start), 2)
             figures["drift"] = moved / power_sums(self._start, 2)
             preconditioner = self._mobility.preconditioner()
