@@ -21,6 +21,7 @@ from torch import Tensor
 import thermotui
 from thermotui.errors import InputError
 from thermotui.probe.gradient_norms import temperature
+from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import CHOSEN_PARAMETERS, Header
 from thermotui.runlog.writer import RunLogWriter
 from trainers.batched import BatchedLinear
@@ -113,10 +114,18 @@ def run_figure3(config: Figure3Config, *, resume: bool = False, progress: Progre
     images = load_images(config.data, config.data_dir)
     for batch_size in config.batch_sizes:
         if config.log(batch_size).exists() and not config.checkpoint(batch_size).exists():
+            _require_finished(config.log(batch_size))
             continue
         with catching() as wish:
             BatchSizeRun(config, images, batch_size).run(progress, wish)
     return [config.log(batch_size) for batch_size in config.batch_sizes]
+
+
+def _require_finished(path: Path) -> None:
+    with RunLogReader(path) as log:
+        state = log.state()
+    if state.state != "finished":
+        raise InputError(f"{path} ends at step {state.step} and its checkpoint is gone: remove it to run afresh.")
 
 
 class BatchSizeRun:

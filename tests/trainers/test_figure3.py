@@ -67,6 +67,10 @@ def test_resumed_run_is_the_uninterrupted_one(finished: list[Path], tmp_path: Pa
     assert table(config.log(10), "heartbeat")["state"][-1] == b"interrupted"
     with pytest.raises(InputError, match="--resume"):
         run_figure3(config)
+    checkpoint = config.checkpoint(10).rename(tmp_path / "aside")
+    with pytest.raises(InputError, match="ends at step 66 and its checkpoint is gone"):
+        run_figure3(config, resume=True)
+    checkpoint.rename(config.checkpoint(10))
     for resumed, whole in zip(run_figure3(config, resume=True), finished, strict=True):
         for name in ("steps", "members", "reservoir", "autocorrelation"):
             again, expected = table(resumed, name), table(whole, name)

@@ -79,42 +79,54 @@ def read_curves(path: Path) -> BatchSizeCurves:
 
 
 def draw_figure3(curves: Sequence[BatchSizeCurves], outputs: Sequence[Path]) -> None:
-    """Draw the four panels to each of `outputs` (PNG, SVG); InputError where matplotlib is not installed."""
+    """Draw the four panels to each of `outputs` (PNG, SVG); InputError where matplotlib is not installed.
+
+    Labels and scales are the paper's. Two panels more: c with a logarithmic axis, and the like-for-like ratio of force
+    and noise.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError("the picture needs matplotlib: install it with `pip install 'thermotui[plot]'`.") from error
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    figure = Figure(figsize=(11, 11), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 2)
+    panels = figure.subplots(3, 2).ravel().tolist()
     for index, curve in enumerate(curves):
-        _draw(panels.ravel().tolist(), curve, f"C{index}")
-    for axes, letter in zip(panels.ravel(), "abcd", strict=True):
-        axes.set_title(f"({letter})", loc="left")
-        axes.set_xlabel("lag (steps)" if letter == "d" else "step")
-    panels[0, 0].set_ylabel("one parameter of the last layer")
-    panels[0, 1].set_ylabel("accuracy, mean ± spread")
-    panels[0, 1].legend()
-    panels[1, 0].set_ylabel("noise variance; dashed: max |∇U|; dots: ‖∇U‖²/tr C")
-    panels[1, 0].set_yscale("log")
-    panels[1, 1].set_ylabel("C(t, lag)")
+        _draw(panels, curve, f"C{index}")
+    titles = ("(a)", "(b)", "(c)", "(d)", "(c), logarithmic; dashed: max |∇U|", "force against noise, like for like")
+    labels = (
+        "Parameter trajectories",
+        "Accuracy",
+        "Noise variance",
+        "Time correlation",
+        "Noise variance",
+        "‖∇U‖²/tr C",
+    )
+    for axes, title, label in zip(panels, titles, labels, strict=True):
+        axes.set_title(title, loc="left")
+        axes.set_ylabel(label)
+        axes.set_xlabel("Time (steps)")
+    panels[1].legend()
+    panels[2].set_ylim(bottom=0)
+    panels[3].set_xlabel("Time lag (steps)")
+    for axes in panels[4:]:
+        axes.set_yscale("log")
     for output in outputs:
         figure.savefig(output, dpi=150)
 
 
 def _draw(panels: Sequence[Axes], curve: BatchSizeCurves, colour: str) -> None:
-    label = f"|b| = {curve.batch_size}"
-    parameters, accuracy, noise, correlation = panels
+    parameters, accuracy, noise, correlation, logarithmic, ratio = panels
     parameters.plot(curve.steps, curve.parameters, color=colour, linewidth=0.7)
-    accuracy.plot(curve.steps, curve.accuracy, color=colour, label=label)
+    accuracy.plot(curve.steps, curve.accuracy, color=colour, label=f"|b| = {curve.batch_size}")
     low, high = curve.accuracy - curve.accuracy_spread, curve.accuracy + curve.accuracy_spread
     accuracy.fill_between(curve.steps, low, high, color=colour, alpha=0.3, linewidth=0)
     noise.plot(curve.steps, curve.noise_variance, color=colour)
-    noise.axhline(float(curve.force_max.max()), color=colour, linestyle="--", linewidth=0.8)
-    noise.plot(curve.force_steps, curve.signal_to_noise, color=colour, linestyle="none", marker=".")
+    logarithmic.plot(curve.steps, curve.noise_variance, color=colour)
+    # Far above every variance, the force would flatten the curves of the linear panel.
+    logarithmic.axhline(float(curve.force_max.max()), color=colour, linestyle="--", linewidth=0.8)
+    ratio.plot(curve.force_steps, curve.signal_to_noise, color=colour, marker=".", linewidth=0.7)
     if curve.correlation_step is not None:
         lags = np.arange(curve.autocorrelation.size)
-        correlation.plot(
-            lags, curve.autocorrelation, color=colour, marker=".", label=f"{label}, t = {curve.correlation_step}"
-        )
+        correlation.plot(lags, curve.autocorrelation, color=colour, marker=".")

@@ -108,15 +108,13 @@ def _run(config: Figure3Config, *, resume: bool) -> list[Path]:
 def _plain_progress(config: Figure3Config) -> Progress:
     import time
 
-    started: dict[int, float] = {}
+    started = time.monotonic()
     said: dict[int, int] = {}
 
     def report(size: int, step: int) -> None:
-        now = time.monotonic()
-        begun = started.setdefault(size, now)
         tenth = 10 * step // config.steps
         if tenth > said.get(size, -1):
             said[size] = tenth
-            typer.echo(f"|b| = {size}: step {step:,} of {config.steps:,}, {now - begun:.0f} s", err=True)
+            typer.echo(f"|b| = {size}: step {step:,} of {config.steps:,}, {time.monotonic() - started:.0f} s", err=True)
 
     return report
