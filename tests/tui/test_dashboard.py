@@ -41,6 +41,17 @@ async def test_usable_at_every_size(finished: Path, size: tuple[int, int]) -> No
         assert len(dashboard.shown) <= columns * rows
 
 
+async def test_every_panel_has_its_title_on_the_smallest_usual_terminal(finished: Path) -> None:
+    async with screen([finished], size=(80, 24)) as pilot:
+        dashboard = pilot.app.screen.query_one(Dashboard)
+        titles = {"heat_work": "Heat/work", "entropy_production": "EP", "information": "Info", "loss": "Loss"}
+        titles |= {"temperature": "Temperature", "alerts": "Alerts"}
+        lines = text_of(pilot).splitlines()
+        for name in dashboard.shown:
+            region = dashboard.query_one(f"#panel-{name}").region
+            assert lines[region.y][region.x :].startswith(titles[name])
+
+
 async def test_too_small_a_terminal_is_told_to_grow(finished: Path) -> None:
     async with screen([finished], size=(80, 24)) as pilot:
         await pilot.resize_terminal(10, 3)

@@ -15,7 +15,7 @@ from textual.widgets import Input, SelectionList
 from tests.tui.driving import main_screen, press, screen, settle, text_of
 from thermotui.tui.actions import ACTIONS, BY_NAME, SYMBOLS, VIEWS
 from thermotui.tui.charts.chart import Chart
-from thermotui.tui.charts.layers import Heatmap
+from thermotui.tui.charts.layers import Heatmap, LayerSparklines
 from thermotui.tui.dialogs.help import HelpScreen
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.layers import LayersView
@@ -170,9 +170,16 @@ async def _cursor(pilot: Pilot[None]) -> None:
 
 @checks("scale")
 async def _scale(pilot: Pilot[None]) -> None:
-    for scale in ("log", "symlog", "linear"):
+    rows = pilot.app.screen.query_one(LayerSparklines)
+    assert rows.scale == "log"
+    assert "[nats] log" in text_of(pilot)
+    for scale in ("linear", "log", "symlog"):
         await press(pilot, key("scale"))
-        assert {chart.scale for chart in pilot.app.screen.query(Chart)} == {scale}
+        assert {widget.scale for widget in (rows, *pilot.app.screen.query(Chart))} == {scale}
+    await press(pilot, key("scale"), key("view_layers"))
+    assert pilot.app.screen.query_one("#curve", Chart).scale == "log"
+    await press(pilot, key("quantity"))
+    assert pilot.app.screen.query_one("#curve", Chart).scale == "linear"
 
 
 @checks("smooth")

@@ -12,6 +12,8 @@ class Line:
     field: str
     label: str
     error: str = ""
+    short: str = ""
+    """The words where the panel is narrow; empty for the label."""
 
 
 @dataclass(frozen=True)
@@ -32,39 +34,48 @@ class Panel:
         return tuple(dict.fromkeys(names))
 
 
-def _figures(*lines: tuple[str, str]) -> tuple[Line, ...]:
-    return tuple(Line(name, label, f"{name}_se") for name, label in lines)
+def _figures(*lines: tuple[str, str] | tuple[str, str, str]) -> tuple[Line, ...]:
+    return tuple(Line(name, label, f"{name}_se", *short) for name, label, *short in lines)
 
 
 PANELS: tuple[Panel, ...] = (
-    Panel("heat_work", "Heat and work", "thermo", _figures(("work", "W"), ("heat", "Q"))),
+    Panel("heat_work", "Heat and work", "thermo", _figures(("work", "W"), ("heat", "Q")), "Heat/work"),
     Panel(
         "entropy_production",
         "Entropy production",
         "thermo",
         _figures(("ep_conditional", "Σ X|Θ"), ("ep_marginal", "Σ X"), ("ep_ignorance", "Σ ign")),
+        "EP",
     ),
     Panel(
         "information",
         "Information",
         "thermo",
         _figures(
-            ("l_info_lower", "L-info ≥"),
-            ("l_info_upper", "L-info ≤"),
-            ("l_info_window", "L-info (window)"),
-            ("m_info", "M-info"),
+            ("l_info_lower", "L-info ≥", "L ≥"),
+            ("l_info_upper", "L-info ≤", "L ≤"),
+            ("l_info_window", "L-info (window)", "L win"),
+            ("m_info", "M-info", "M"),
         ),
+        "Info",
     ),
     Panel("loss", "Loss", "steps", (Line("loss", "loss", "loss_spread"),)),
     Panel("accuracy", "Accuracy", "steps", (Line("accuracy", "accuracy", "accuracy_spread"),)),
-    Panel("efficiency", "Learning efficiency", "thermo", _figures(("learning_efficiency", "L-info / M-info"))),
-    Panel("entropy", "Entropy", "thermo", _figures(("entropy_conditional", "S X|Θ"), ("entropy_marginal", "S X"))),
-    Panel("log_partition", "Log partition function", "thermo", _figures(("log_partition", "ln Z"))),
+    Panel(
+        "efficiency",
+        "Learning efficiency",
+        "thermo",
+        _figures(("learning_efficiency", "L-info / M-info", "L/M")),
+        "Efficiency",
+    ),
+    Panel("entropy", "Entropy", "thermo", _figures(("entropy_conditional", "S X|Θ"), ("entropy_marginal", "S X")), "S"),
+    Panel("log_partition", "Log partition function", "thermo", _figures(("log_partition", "ln Z")), "ln Z"),
     Panel(
         "first_law",
         "First-law residual",
         "thermo",
         (Line("first_law_residual", "W + Q − ΔS", "first_law_residual_se"),),
+        "First law",
     ),
     Panel("gradient_norm", "Gradient norm", "steps", (Line("gradient_norm", "‖g‖"),)),
     Panel("learning_rate", "Learning rate", "steps", (Line("learning_rate", "r"),)),

@@ -55,7 +55,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cursor_left", ("comma",), "Move the cursor to earlier steps", "Charts", "cursor(-1)"),
     Action("cursor_right", ("full_stop",), "Move the cursor to later steps", "Charts", "cursor(1)"),
     Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
-    Action("scale", ("L",), "Linear, logarithmic or symmetric logarithmic", "Charts"),
+    Action("scale", ("L",), "Scale: each quantity's own, linear, log or symmetric log", "Charts"),
     Action("glyphs", ("g",), "Braille, blocks or ASCII", "Charts"),
     Action("smooth", ("w",), "Smoothing: none, light or strong", "Charts"),
     Action("align", ("x",), "Align runs by step or by time", "Charts"),

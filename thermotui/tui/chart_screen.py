@@ -13,11 +13,10 @@ from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import LayerRows
-from thermotui.tui.charts.model import SCALES
 from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.stage import Stage
-from thermotui.tui.views.view import Look
+from thermotui.tui.views.view import SCALE_CHOICES, Look
 from thermotui.tui.widgets.alert_table import alert_key
 from thermotui.tui.widgets.table import Table
 
@@ -101,8 +100,9 @@ class ChartScreen(Screen[None]):
             chart.move_cursor(-1)
 
     def action_scale(self) -> None:
-        """Linear, logarithmic, symmetric logarithmic."""
-        self.look = replace(self.look, scale=SCALES[(SCALES.index(self.look.scale) + 1) % len(SCALES)])
+        """Each quantity in its own scale, or all linear, logarithmic, symmetric logarithmic."""
+        at = SCALE_CHOICES.index(self.look.scale)
+        self.look = replace(self.look, scale=SCALE_CHOICES[(at + 1) % len(SCALE_CHOICES)])
 
     def action_smooth(self) -> None:
         """The next half-life of the smoothing."""

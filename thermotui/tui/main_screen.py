@@ -170,7 +170,7 @@ class MainScreen(ChartScreen):
         where = "whole run" if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
         how = "paused" if self.paused else "following"
         words = f"/{self.words} ({len(self.stage.summaries)} of {len(self.runs)})" if self.words else ""
-        scale = "" if self.look.scale == "linear" else self.look.scale
+        scale = "" if self.look.scale == "own" else f"{self.look.scale} scale"
         smooth = f"smoothed over {self.look.smoothing} rows" if self.look.smoothing else ""
         status = self.query_one("#status", Line)
         named = (self.stage.name_shown, how, where, scale, smooth, words, "1–7: views", "?: help", "q: quit")

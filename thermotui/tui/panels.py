@@ -39,6 +39,7 @@ def series_of(
         se_high=band[1],
         colour_role=colour_role,
         exact=exact,
+        short="" if name else line.short,
     )
 
 
@@ -61,6 +62,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
         notes=notes_of(panel, snapshot),
+        short=panel.short,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,9 +78,18 @@ def test_a_sparkline_keeps_it_too(long_run: np.ndarray, mode: Mode, spike: float
     points[1_234_567] += spike
     quiet = raw_series("quiet", np.arange(points.size), long_run)
     series = raw_series("layer", np.arange(points.size), points)
-    ranges = [(min(5.0, 5.0 + spike) - 1, max(5.0, 5.0 + spike) + 1)] * 2
-    frame = draw_sparklines((series, quiet), ("layer", "quiet"), (0.0, 1e7), WIDTH, mode, ranges)
+    axes = [Axis(min(5.0, 5.0 + spike) - 1, max(5.0, 5.0 + spike) + 1)] * 2
+    frame = draw_sparklines((series, quiet), ("layer", "quiet"), (0.0, 1e7), WIDTH, mode, axes)
     assert np.flatnonzero(frame.characters[0, 8:60] != frame.characters[1, 8:60]).size == 1
+
+
+def test_a_logarithmic_sparkline_shows_zero_at_the_bottom_and_nothing_where_nothing_was_measured() -> None:
+    points = np.full(90, 1e-3)
+    points[30:60], points[60:] = 0.0, np.nan
+    series = raw_series("layer", np.arange(90), points)
+    frame = draw_sparklines((series,), ("layer",), (0.0, 90.0), 36, "braille", [Axis(1e-6, 1e-3, "log")])
+    top, bottom, nothing = frame.text()[0][8:14], frame.text()[0][18:24], frame.text()[0][28:36]
+    assert set(top) == {"⠉"} and set(bottom) == {"⣀"} and not nothing.strip()
 
 
 def test_a_gap_stays_empty() -> None:
@@ -233,18 +243,18 @@ def test_zero_is_the_lowest_level_of_a_logarithmic_heatmap_and_not_a_gap() -> No
 
 @pytest.mark.parametrize(
     ("width", "before"),
-    [(120, "Information [nats] stride 10  "), (90, "Information [nats]  "), (84, "Information  "), (70, "")],
+    [(120, "Information [nats] stride 10  "), (90, "Information [nats]  "), (84, "Information  ")],
 )
 def test_a_header_of_many_series_first_loses_what_matters_least(width: int, before: str) -> None:
     text = picture(_information(), (0.0, 10.0), size=(width, 12))[0].text()[0]
     assert text == f"{before}━ L-info ≥ 0.30 ± 0.10  ━ L-info ≤ 0.40 ± 0.10  ━ M-info 16.0 ± 1.0"
 
 
-def test_a_narrow_header_keeps_every_name_to_tell_the_colours_apart() -> None:
+def test_a_narrow_header_keeps_its_title_and_every_name_to_tell_the_colours_apart() -> None:
     text = picture(_information(), (0.0, 10.0), size=(44, 12))[0].text()[0]
-    assert text == "━ L-info ≥ 0.30(10)  ━ L-info ≤  ━ M-info"
+    assert text == "Info ━ L ≥ 0.30(10) ━ L ≤ 0.40(10) ━ M-info"
     ascii_text = picture(_information(), (0.0, 10.0), "ascii", size=(44, 12))[0].text()[0]
-    assert ascii_text.isascii() and "L-info >=" in ascii_text
+    assert ascii_text.isascii() and "Info - L >=" in ascii_text
 
 
 def _information() -> ChartData:
@@ -254,8 +264,12 @@ def _information() -> ChartData:
     return ChartData(
         "Information",
         "nats",
-        tuple(raw_series(name, x, np.full(10, value), se) for name, value, se in lines),
+        tuple(
+            replace(raw_series(name, x, np.full(10, value), se), short=name.replace("L-info", "L"))
+            for name, value, se in lines
+        ),
         notes=("stride 10",),
+        short="Info",
     )
 
 

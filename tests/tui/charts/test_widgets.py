@@ -267,7 +267,7 @@ async def test_any_terminal_size(size: tuple[int, int]) -> None:
         await pilot.pause()
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
-        assert "W 15.8 ± 1.7" in shown(app.query_one("#heat", Chart))[0]
+        assert "Heat and work ━ W 15.8(17)" in shown(app.query_one("#heat", Chart))[0]
 
 
 async def test_data_may_come_and_go() -> None:

@@ -122,17 +122,17 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
-    Where they do not fit, notes, unit and title go first, then errors move into parentheses as in 4.91(5), then
-    values go, the last series' first: the names tell the colours apart.
+    Where they do not fit, notes and unit go first, then errors move into parentheses as in 4.91(5), then title and
+    names become short, then values go, the last series' first: the names tell the colours apart.
     """
-    several, count = len(data.series) > 1, len(data.series)
+    count = len(data.series)
     variants = [
-        _Header(title=True, unit=True, notes=True, values=count),
-        _Header(title=True, unit=True, values=count),
-        _Header(title=True, values=count),
-        _Header(title=not several, values=count),
-        *(_Header(title=not several, short=True, values=values) for values in range(count, -1, -1)),
-        _Header(values=0, gap=" "),
+        _Header(unit=True, notes=True, values=count),
+        _Header(unit=True, values=count),
+        _Header(values=count),
+        _Header(compact=True, values=count),
+        _Header(compact=True, short=True, values=count),
+        *(_Header(compact=True, short=True, values=values, gap=" ") for values in range(count, -1, -1)),
     ]
     for variant in variants:
         parts = variant.parts(data, cursor, ascii_only=ascii_only)
@@ -151,15 +151,16 @@ class _Header:
     """What of a header is written: how many series have their values, and whether errors are in parentheses."""
 
     values: int
-    title: bool = False
     unit: bool = False
     notes: bool = False
+    compact: bool = False
     short: bool = False
     gap: str = "  "
 
     def parts(self, data: ChartData, cursor: float | None, *, ascii_only: bool) -> list[tuple[str, str]]:
         """Texts with their roles, each but the first with the blanks before it."""
-        parts = [(data.title, "title")] if self.title and data.title else []
+        title = (data.short if self.short else "") or data.title
+        parts = [(title, "title")] if title else []
         if self.unit and data.unit:
             parts.append((f" [{data.unit}]", "muted"))
         if self.notes:
@@ -167,11 +168,12 @@ class _Header:
         if cursor is not None:
             parts.append((f"{self.gap}{data.x_label} {cursor:.0f}", "cursor"))
         for index, series in enumerate(data.series):
-            name = "" if len(data.series) == 1 and series.name == data.title else f" {series.name}"
+            called = (series.short if self.short else "") or series.name
+            name = "" if len(data.series) == 1 and series.name == data.title else f" {called}"
             text = ""
             if index < self.values:
                 value, error, _ = read_out(series, cursor)
-                compact = format_compact(value, error) if self.short else ""
+                compact = format_compact(value, error) if self.compact else ""
                 text = f" {compact or format_value(value, error, exact=series.exact)}"
             parts.append(((self.gap if parts else "") + ("-" if ascii_only else "━"), series.colour_role))
             parts.append((name + text, "plain"))

@@ -137,6 +137,8 @@ class LayerSparklines(LayerRows):
     """A row for each layer: name, sparkline from minima to maxima, last value ± error. No spike is ever lost."""
 
     DEFAULT_CSS = "LayerSparklines { height: 1fr; width: 1fr; }"
+    scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
+    """That of every row's values."""
 
     def __init__(
         self,
@@ -150,6 +152,10 @@ class LayerSparklines(LayerRows):
         super().__init__(data, view=view, name=name, id=id, classes=classes)
         self._axes: dict[str, Axis] = {}
 
+    def watch_scale(self) -> None:
+        self._axes.clear()
+        self.redraw()
+
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the rows in sight, each between the sticky ends of its own range."""
         series = self.rows_in_sight(height)
@@ -157,15 +163,14 @@ class LayerSparklines(LayerRows):
         place = row_layout(width, names)
         dots = place.plot * GLYPHS[self.mode].across
         x_range = self.resolve(dots)
-        ranges = []
+        axes = []
         for each in series:
-            low, high = spark_range(to_columns(each, x_range, dots))
+            low, high, smallest = spark_range(to_columns(each, x_range, dots))
             if math.isfinite(low):
-                self._axes[each.name] = sticky_axis(self._axes.get(each.name), low, high, "linear")
-            axis = self._axes.get(each.name)
-            ranges.append((axis.low, axis.high) if axis else (0.0, 1.0))
+                self._axes[each.name] = sticky_axis(self._axes.get(each.name), low, high, self.scale, smallest)
+            axes.append(self._axes.get(each.name, Axis(0.0, 1.0)))
         marked = self.selected - self._first if self.has_focus else None
-        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, ranges, marked, self._tall), height)
+        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, axes, marked, self._tall), height)
 
 
 class Heatmap(LayerRows):

@@ -38,6 +38,8 @@ class SeriesData:
     """Whether the figure is exact, so that its read-out says so instead of naming an error."""
     latest: tuple[float, float | None] | None = None
     """Value and standard error of the last row, for the header; None takes them from the last point."""
+    short: str = ""
+    """The name where the chart is narrow; empty for the name itself."""
 
     def __post_init__(self) -> None:
         if (self.se_low is None) != (self.se_high is None):
@@ -83,6 +85,8 @@ class ChartData:
     growing: bool = True
     notes: tuple[str, ...] = field(default=())
     """Short remarks shown in the header, such as the stride."""
+    short: str = ""
+    """The title where the chart is narrow; empty for the title itself."""
 
     def extent(self) -> tuple[float, float]:
         """First and last x of the whole run; (0, 1) where there is no point yet."""

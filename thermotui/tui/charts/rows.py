@@ -14,6 +14,7 @@ from thermotui.tui.charts.model import Floats, SeriesData
 from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
 from thermotui.tui.charts.raster import GLYPHS, Mode, fill_between, line, pack
 from thermotui.tui.charts.roles import HEAT_LEVELS, ROLE
+from thermotui.tui.charts.scales import Axis
 
 VALUE_WIDTH = 17
 """Cells kept for `−12.34 ± 0.05` and the like at the end of a sparkline's row."""
@@ -54,12 +55,13 @@ def short_names(names: Sequence[str], room: int) -> tuple[str, ...]:
     return tuple(map(".".join, parts))
 
 
-def spark_range(columns: Columns) -> tuple[float, float]:
-    """Smallest and largest value of a row; (NaN, NaN) where it is empty."""
-    finite_low, finite_high = columns.low[columns.measured], columns.high[columns.measured]
-    if not finite_low.size:
-        return np.nan, np.nan
-    return float(finite_low.min()), float(finite_high.max())
+def spark_range(columns: Columns) -> tuple[float, float, float]:
+    """Smallest and largest value of a row, and the smallest above zero; NaN where there is none."""
+    low, high = columns.low[columns.measured], columns.high[columns.measured]
+    if not low.size:
+        return np.nan, np.nan, np.nan
+    positive = np.concatenate((low[low > 0], high[high > 0]))
+    return float(low.min()), float(high.max()), float(positive.min()) if positive.size else np.nan
 
 
 def value_text(series: SeriesData, *, ascii_only: bool) -> str:
@@ -78,29 +80,30 @@ def draw_sparklines(
     x_range: tuple[float, float],
     width: int,
     mode: Mode,
-    ranges: Sequence[tuple[float, float]],
+    axes: Sequence[Axis],
     marked: int | None = None,
     tall: int = 1,
 ) -> Frame:
-    """A series in `tall` rows: name, minima and maxima between the two ends of its range, last value ± error.
+    """A series in `tall` rows: name, minima and maxima between the two ends of its axis, last value ± error.
 
-    names: what to call the series; those too long for the row are cut. ranges: value at the bottom and at the top of
-    each row. marked: index of the row that the cursor is on.
+    names: what to call the series; those too long for the row are cut. axes: the value axis of each row; on a log
+    axis zero and less lie at the bottom, as they were measured. marked: index of the row that the cursor is on.
     """
     frame = blank(len(series) * tall, width)
     place = row_layout(width, names)
     glyphs = GLYPHS[mode]
     dots = glyphs.down * tall
-    for index, (each, (bottom, top)) in enumerate(zip(series, ranges, strict=True)):
+    for index, (each, axis) in enumerate(zip(series, axes, strict=True)):
         y = index * tall
         columns = to_columns(each, x_range, place.plot * glyphs.across)
         # Between points the mean is interpolated; minima and maxima are only known where something was measured.
         low = np.where(columns.measured, columns.low, columns.mean)
         high = np.where(columns.measured, columns.high, columns.mean)
-        extent = top - bottom if top > bottom else 1.0
-        offset = 0.0 if top > bottom else 0.5
-        rows = fill_between((high - bottom) / extent + offset, (low - bottom) / extent + offset, dots)
-        rows |= line((columns.mean - bottom) / extent + offset, dots)
+        heights = np.stack((low, high, columns.mean))
+        if axis.scale == "log":
+            heights = np.where(heights < axis.low, axis.low, heights)
+        low, high, mean = axis.transform(heights)
+        rows = fill_between(high, low, dots) | line(mean, dots)
         write_name(frame, y, names[index], place.name, mode, selected=index == marked)
         plot = slice(y, y + tall), slice(place.name, place.name + place.plot)
         frame.characters[plot] = glyphs.characters[pack(rows, mode)]

@@ -116,7 +116,7 @@ class AlertsView(View):
     def watch_look(self, look: Look) -> None:
         """Draw in another way."""
         chart = self.query_one(Chart)
-        chart.mode, chart.scale = look.mode, look.scale
+        chart.mode, chart.scale = look.mode, look.scale_of()
         self._fill()
 
     def _fill(self) -> None:

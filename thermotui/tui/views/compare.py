@@ -143,7 +143,7 @@ class CompareView(View):
     def watch_look(self, old: Look, look: Look) -> None:
         """Draw in another way; by time, the x axis is another one."""
         for chart in self.query(Chart):
-            chart.mode, chart.scale = look.mode, look.scale
+            chart.mode, chart.scale = look.mode, look.scale_of()
             if old.align != look.align:
                 chart.link(self._steps if look.align == "step" else self._seconds)
         if old.align != look.align:

@@ -147,7 +147,7 @@ class Dashboard(View):
             self._arrange()
         for chart in self.query(Chart):
             chart.mode = look.mode
-            chart.scale = look.scale
+            chart.scale = look.scale_of()
         self.query_one(LayerPanel).look = look
 
     def _update(self, names: tuple[str, ...]) -> None:

@@ -13,11 +13,11 @@ from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import Heatmap, LayerRows
-from thermotui.tui.charts.model import ChartData, raw_series
+from thermotui.tui.charts.model import ChartData, Scale, raw_series
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import marks_of, shades_of
 from thermotui.tui.views.view import Look, View
-from thermotui.tui.widgets.layer_panel import TEMPERATURES, layers_data
+from thermotui.tui.widgets.layer_panel import TEMPERATURE_SCALE, TEMPERATURES, layers_data
 from thermotui.tui.widgets.lines import Line
 
 
@@ -27,6 +27,8 @@ class Quantity:
 
     title: str
     fields: tuple[str, ...]
+    scale: Scale = "linear"
+    """Its own scale."""
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -37,7 +39,7 @@ class Quantity:
 
 
 QUANTITIES = (
-    Quantity("Temperature k_B T", TEMPERATURES),
+    Quantity("Temperature k_B T", TEMPERATURES, TEMPERATURE_SCALE),
     Quantity("Force ‖∇U_B‖", ("force",)),
     Quantity("Signal to noise ‖∇U‖²/tr C", ("signal_to_noise",)),
     Quantity("Reversibility gap", ("reversibility_gap",)),
@@ -98,15 +100,16 @@ class LayersView(View):
 
     def watch_look(self, look: Look) -> None:
         """Draw in another way."""
-        heatmap = self.query_one(Heatmap)
-        heatmap.mode, heatmap.logarithmic = look.mode, look.scale == "log"
+        self.query_one(Heatmap).mode = look.mode
         for chart in self.query(Chart):
             chart.mode = look.mode
-        self.query_one("#curve", Chart).scale = look.scale
+        self._update()
 
     def _update(self) -> None:
         quantity, snapshot = QUANTITIES[self.quantity], self.snapshot
         line, heatmap = self.query_one(Line), self.query_one(Heatmap)
+        scale = self.look.scale_of(quantity.scale)
+        heatmap.logarithmic, self.query_one("#curve", Chart).scale = scale == "log", scale
         if snapshot is None:
             line.parts, heatmap.data = (quantity.title,), None
         elif snapshot.lengths["reservoir"] == 0:
@@ -138,6 +141,7 @@ class LayersView(View):
             series=(series,),
             marks=marks_of(snapshot.alerts, layer),
             shades=shades_of(snapshot.valid_intervals, layer),
+            notes=() if curve.scale == "linear" else (curve.scale,),
         )
         lags.data = autocorrelation_data(snapshot, layer)
 
@@ -152,10 +156,14 @@ def autocorrelation_data(snapshot: RunSnapshot, layer: int) -> ChartData | None:
     return ChartData(
         title=f"Autocorrelation of η at {window.step}",
         series=(
-            raw_series("white ± 95 %", lags, echo, np.full(lags.size, window.bound), colour_role="series_8"),
+            replace(
+                raw_series("white ± 95 %", lags, echo, np.full(lags.size, window.bound), colour_role="series_8"),
+                short="white",
+            ),
             raw_series("C", lags, window.values[layer][1:].astype(np.float64)),
         ),
         x_range=(1.0, float(max(lags[-1], 2))),
         x_label="lag",
+        short=f"C of η at {window.step}",
         growing=False,
     )

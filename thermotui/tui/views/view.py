@@ -15,21 +15,28 @@ from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
 
 Align = Literal["step", "time"]
+ScaleChoice = Literal["own", "linear", "log", "symlog"]
+SCALE_CHOICES: tuple[ScaleChoice, ...] = ("own", "linear", "log", "symlog")
 
 
 @dataclass(frozen=True)
 class Look:
     """How the user wants to see things: shared by all views.
 
+    scale: that of the value axes; "own" gives each quantity the one that suits it.
     smoothing: half-life in rows, 0 for none. acknowledged: "path<tab>alert key" of each acknowledged alert.
     """
 
-    scale: Scale = "linear"
+    scale: ScaleChoice = "own"
     mode: Mode = "braille"
     align: Align = "step"
     smoothing: int = 0
     hidden_panels: frozenset[str] = frozenset()
     acknowledged: frozenset[str] = frozenset()
+
+    def scale_of(self, own: Scale = "linear") -> Scale:
+        """The scale to draw a quantity in whose own scale is `own`."""
+        return own if self.scale == "own" else self.scale
 
 
 class View(Widget):

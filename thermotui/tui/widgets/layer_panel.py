@@ -11,7 +11,7 @@ from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.layers import LayerSparklines
-from thermotui.tui.charts.model import ChartData, SeriesData
+from thermotui.tui.charts.model import ChartData, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import marks_of, shades_of
 from thermotui.tui.views.view import Look
@@ -19,6 +19,8 @@ from thermotui.tui.widgets.lines import Line
 
 TEMPERATURES = ("temperature", "temperature_full")
 """The estimators of a layer's temperature, the one that serves a layer more often first."""
+TEMPERATURE_SCALE: Scale = "log"
+"""Temperatures fall by decades while a run goes on: a linear scale would hide every disturbance but the greatest."""
 
 
 def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesData, ...]:
@@ -88,9 +90,12 @@ class LayerPanel(Widget):
             line.parts, rows.data = ("Temperature",), None
             return
         stride = snapshot.header.reservoir_stride
-        line.parts = ("Temperature k_B T [nats]", f"every {stride} steps" if stride > 1 else "every step")
+        scale = "" if rows.scale == "linear" else f" {rows.scale}"
+        line.parts = (f"Temperature k_B T [nats]{scale}", f"every {stride} steps" if stride > 1 else "every step")
         rows.data = layers_data(snapshot, TEMPERATURES, "Temperature")
 
     def watch_look(self, look: Look) -> None:
         """Draw in another way."""
-        self.query_one(LayerSparklines).mode = look.mode
+        rows = self.query_one(LayerSparklines)
+        rows.mode, rows.scale = look.mode, look.scale_of(TEMPERATURE_SCALE)
+        self.watch_snapshot(self.snapshot)
