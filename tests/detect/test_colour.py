@@ -8,16 +8,18 @@ from thermotui.detect.settings import Settings
 WINDOW, LAGS = 256, 16
 
 
-def test_a_colour_beyond_the_narrow_bound_of_many_projections_is_seen() -> None:
+def test_a_wide_bound_is_heeded_and_a_narrow_one_gives_no_more_alerts_than_one_series() -> None:
     echo = np.eye(1, LAGS)[0]
     correlation = np.tile(echo, (2, 1))
-    correlation[1, 3] = 0.2
-    narrow, wide = (1.96 / np.sqrt(WINDOW * independent) for independent in (4, 1))
-    (found,) = coloured_layers(correlation, echo, WINDOW, Settings(), narrow)
-    assert (found.layer, found.lag) == (1, 3)
-    assert not coloured_layers(correlation, echo, WINDOW, Settings(), wide)
-    # A log without a bound is judged as one series.
-    assert not coloured_layers(correlation, echo, WINDOW, Settings())
+    correlation[0, 2], correlation[1, 3] = 0.2, 0.4
+
+    def layers(bound: float) -> list[tuple[int, int]]:
+        return [(c.layer, c.lag) for c in coloured_layers(correlation, echo, WINDOW, Settings(), bound)]
+
+    one_series = 1.96 / np.sqrt(WINDOW)
+    assert layers(one_series / 4) == layers(one_series) == layers(np.nan) == [(1, 3)]
+    # A window whose noise changes its strength carries less.
+    assert layers(2 * one_series) == []
 
 
 def test_white_noise_at_its_bound_raises_no_more_than_its_share_of_alerts() -> None:

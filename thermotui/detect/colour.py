@@ -163,13 +163,14 @@ def coloured_layers(
 ) -> list[LayerColour]:
     """Layers whose η is coloured in one window: [L, lags] (lag 0 first) against the echo [lags] of the sampling alone.
 
-    White noise has errors of bound/1.96 at each lag, of 1/√window where no `bound` is known. The largest |z| over the
-    lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are
+    The error at each lag is that of white noise in one series, 1/√window, or bound/1.96 where that is more: what only
+    many members and projections together resolve is the force that answers the noise, no disturbance. The largest |z|
+    over the lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are
     worth saying.
     """
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
-    error = bound / 1.96 if bound > 0 else 1.0 / math.sqrt(window)
+    error = max(1.0 / math.sqrt(window), bound / 1.96 if bound > 0 else 0.0)
     excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
     known = np.logical_not(np.isnan(excess).all(axis=1))
     lags = np.where(known, np.argmax(np.abs(np.nan_to_num(excess)), axis=1), 0)
