@@ -22,10 +22,19 @@ WINDOW = 256
 """Lags of the autocorrelation of η and steps in one of its windows."""
 
 
-def make_header(family: PPM, config: TrainConfig, options: Any, *, estimator: str, detectors: dict[str, Any]) -> Header:
+def make_header(
+    family: PPM,
+    config: TrainConfig,
+    options: Any,
+    *,
+    estimator: str,
+    detectors: dict[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Header:
     """All that is known of the run before its first step.
 
-    estimator: who measures the temperatures. detectors: settings of the detectors that record alerts.
+    estimator: who measures the temperatures. detectors: settings of the detectors that record alerts. notes: what the
+    instruments have to say of their figures.
     """
     return Header(
         run_id=uuid.uuid4().hex,
@@ -50,7 +59,7 @@ def make_header(family: PPM, config: TrainConfig, options: Any, *, estimator: st
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        notes=_notes(family, config),
+        notes=(*_notes(family, config), *notes),
         host=socket.gethostname(),
         pid=os.getpid(),
     )
@@ -70,6 +79,4 @@ def _notes(family: PPM, config: TrainConfig) -> tuple[str, ...]:
         notes.append(
             f"Members differ by data ({config.subsets} subsets) and seed: L-info is I(X;Θ) = I(X;B) + I(X;Θ|B)."
         )
-    if config.optimizer != "sgd":
-        notes.append(f"Optimizer {config.optimizer}: temperatures take the learning rate alone as the mobility.")
     return tuple(notes)

@@ -59,6 +59,7 @@ def train(family: str, config: TrainConfig, options: Any, log: Path, report: Rep
         options,
         estimator=training.meter.estimator,
         detectors=asdict(training.settings),
+        notes=training.meter.notes,
     )
     with RunLogWriter.create(log, header) as writer:
         return _run(training, writer, report)

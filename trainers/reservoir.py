@@ -19,8 +19,9 @@ from torch import Tensor
 from thermotui.detect.colour import epoch_echo
 from thermotui.probe.autocorrelation import GradientProjection, white_bound, white_variance, window_autocorrelation
 from thermotui.probe.gradient_norms import finite_population
+from thermotui.probe.mobility import Mobility
 from thermotui.runlog.schema import AUTOCORRELATION, RESERVOIR, Header, row_dtype
-from trainers.families.ppm import PPM, Batch
+from trainers.families.ppm import PPM, Batch, SampledGradient
 from trainers.reservoir_rows import RAW, ReservoirRows
 
 SIDE_BATCH = 32
@@ -34,7 +35,6 @@ Layers = Sequence[Sequence[Tensor]]
 class _Measurement:
     step: int
     time: float
-    mobility: float
     raw: Tensor
     """[len(RAW), K, L] on the device."""
 
@@ -46,12 +46,13 @@ class ReservoirMeter:
     the within-batch noise (from a side batch where |b| = 1), the drift, Yaida's ratio over the last `window` steps.
     Every `full_stride` steps (0: never): the full gradient and with it the force, η itself, its moments and the gap of
     reversibility. Standard errors are the spread over the ensemble / √K; those of a single run come from the
-    differences of its last measurements.
+    differences of its last measurements. Yaida's ratio and the gap are defined for plain SGD and measured there alone.
     """
 
     def __init__(
         self,
         family: PPM,
+        optimizer: torch.optim.Optimizer,
         *,
         batch_size: int,
         replacement: bool,
@@ -81,6 +82,7 @@ class ReservoirMeter:
         parameters = dict(family.module.named_parameters())
         self._parameters = [[parameters[name] for name in names] for names in family.layer_parameters]
         self._start = _detached(self._parameters)
+        self._mobility = Mobility(optimizer, self._parameters)
         self._project = GradientProjection(self._parameters, member_axis=True, seed=seed)
         self._generator = torch.Generator().manual_seed(seed + 1)
         self._echo = epoch_echo(lags, None if replacement else family.dataset_size / batch_size)
@@ -102,11 +104,21 @@ class ReservoirMeter:
         self._measurements: list[_Measurement] = []
         self._windows: list[tuple[int, Tensor, Tensor]] = []
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of the figures in the log."""
+        sampled = (
+            "The force is read from two independent sets of the model's own samples, their inner product, and 0 where "
+            "that is negative; force_max holds the noise of those samples."
+        )
+        notes = self._mobility.note(), sampled if isinstance(self.family, SampledGradient) else None
+        return tuple(note for note in notes if note is not None)
+
     def due(self, step: int) -> bool:
         """Whether this step is measured: then `gradient` should be asked for the noise."""
         return step % self.stride == 0 or self._full_due(step)
 
-    def observe(self, step: int, batch: Batch, learning_rate: float) -> None:
+    def observe(self, step: int, batch: Batch) -> None:
         """Take in one step, after `gradient` and before the optimizer moves θ. Never synchronises the device."""
         gradients = self._gradients()
         self._record(step, gradients)
@@ -114,9 +126,10 @@ class ReservoirMeter:
             return
         figures = {
             "gradient": _power_sum(gradients, 2),
-            "pairing": _inner(self._parameters, gradients),
             "drift": _power_sum(_difference(self._parameters, self._start), 2) / _power_sum(self._start, 2),
         }
+        if self._mobility.plain:
+            figures["pairing"] = _inner(self._parameters, gradients)
         source = self._side_batch() if self.batch_size == 1 else batch
         if source.noise is not None:
             # Only what is drawn from the data set knows the batch's size and the finite population.
@@ -124,36 +137,45 @@ class ReservoirMeter:
             if source.sampler_noise is not None:
                 figures["noise"] = figures["noise"] + source.sampler_noise
         if self._full_due(step):
-            full = self.family.full_gradient()
-            force = [[full[name] for name in names] for names in self.family.layer_parameters]
+            # Only the product of independent estimates is free of the noise that the model's own samples leave in them.
+            first, second = self._forces()
+            force = _mean(first, second)
             eta = _difference(force, gradients)
-            figures["force"] = _power_sum(force, 2)
+            figures["force"] = _inner(first, second)
+            figures["noise_full"] = _inner(_difference(first, gradients), _difference(second, gradients))
             figures["force_max"] = torch.stack(
                 [torch.stack([f.abs().flatten(1).amax(1) for f in layer]).amax(0) for layer in force], dim=1
             )
             figures |= {f"eta_{power}": _power_sum(eta, power) for power in (1, 2, 3, 4)}
-            self._before = _detached(self._parameters)
+            self._before = _detached(self._parameters) if self._mobility.plain else None
         missing = torch.full_like(figures["gradient"], torch.nan)
         raw = torch.stack([figures.get(name, missing) for name in RAW])
-        self._measurements.append(_Measurement(step, time.time(), learning_rate, raw))
+        self._measurements.append(_Measurement(step, time.time(), raw))
 
     def after_step(self, step: int, indices: Tensor) -> None:
-        """The gap of reversibility (Appendix A) where the full gradient was due: ascent at θ_{t+1}, the same batch.
+        """After the optimizer moved θ: its mobility; and where the full gradient was due the gap of reversibility
+        (Appendix A), by ascent at θ_{t+1} with the same batch.
 
         indices: [K, b], the batch of this step. θ, `.grad` and what the family remembers are left as they were. A
         family whose gradient draws samples of its own draws fresh ones here, and the gap then holds their noise too.
         """
-        if self._before is None or self._measurements[-1].step != step:
+        if not self._measurements or self._measurements[-1].step != step:
+            return
+        raw = self._measurements[-1].raw
+        rates = self._mobility.rates()
+        mobility = torch.from_numpy(rates).to(raw)
+        preconditioner = self._mobility.preconditioner()
+        raw[RAW.index("mobility")] = mobility if preconditioner is None else mobility * preconditioner
+        if self._before is None:
             return
         before, self._before = self._before, None
-        measurement = self._measurements[-1]
         _, ascent = self._evaluate(indices, measure_noise=False)
         forward = _difference(self._parameters, before)
         backward = [
-            [torch.add(f, g, alpha=measurement.mobility) for f, g in zip(*pair, strict=True)]
-            for pair in zip(forward, ascent, strict=True)
+            [torch.add(f, g, alpha=rate) for f, g in zip(*pair, strict=True)]
+            for *pair, rate in zip(forward, ascent, rates.tolist(), strict=True)
         ]
-        measurement.raw[RAW.index("gap")] = _power_sum(backward, 2) / _power_sum(forward, 2)
+        raw[RAW.index("gap")] = _power_sum(backward, 2) / _power_sum(forward, 2)
 
     def drain(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Rows of `reservoir` and of `autocorrelation` since the last call, with one transfer from the device each."""
@@ -164,7 +186,6 @@ class ReservoirMeter:
         reservoir = self._rows.rows(
             [m.step for m in self._measurements],
             [m.time for m in self._measurements],
-            [m.mobility for m in self._measurements],
             raw,
         )
         self._measurements.clear()
@@ -202,6 +223,17 @@ class ReservoirMeter:
         self._before = None
         self._measurements.clear()
         self._windows.clear()
+
+    def _forces(self) -> tuple[Layers, Layers]:
+        """Two independent estimates of ∇U_B, one and the same where it is exact."""
+        if isinstance(self.family, SampledGradient):
+            first, second = self.family.full_gradient_halves()
+        else:
+            first = second = self.family.full_gradient()
+        names = self.family.layer_parameters
+        return [[first[name] for name in layer] for layer in names], [
+            [second[name] for name in layer] for layer in names
+        ]
 
     def _full_due(self, step: int) -> bool:
         return self.full_stride > 0 and step % self.full_stride == 0
@@ -249,6 +281,10 @@ def _detached(layers: Layers) -> Layers:
 
 def _difference(left: Layers, right: Layers) -> Layers:
     return [[a.detach() - b for a, b in zip(*pair, strict=True)] for pair in zip(left, right, strict=True)]
+
+
+def _mean(left: Layers, right: Layers) -> Layers:
+    return [[(a + b) / 2 for a, b in zip(*pair, strict=True)] for pair in zip(left, right, strict=True)]
 
 
 def _power_sum(layers: Layers, power: int) -> Tensor:

@@ -16,13 +16,15 @@ RAW = (
     "gradient",  # ‖g‖²
     "pairing",  # θ·g
     "drift",  # ‖θ − θ_0‖²/‖θ_0‖²
-    "force",  # ‖∇U_B‖²
+    "force",  # ‖∇U_B‖², from two independent estimates where it is sampled
+    "noise_full",  # ‖η‖², likewise
     "eta_1",  # Σ_i η_i
     "eta_2",  # Σ_i η_i²
     "eta_3",  # Σ_i η_i³
     "eta_4",  # Σ_i η_i⁴
     "force_max",  # max_i |∂_i U_B|
     "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
+    "mobility",  # of the layer, by the optimizer's state
 )
 """What the device adds up per member and layer in one measurement; NaN where it was not measured."""
 
@@ -43,24 +45,25 @@ class ReservoirRows:
         self.temperatures_full = np.empty((0, sizes.size))
         self.balance = np.empty((0, 2, sizes.size))
 
-    def rows(self, steps: list[int], times: list[float], mobilities: list[float], raw: Array) -> NDArray[np.void]:
+    def rows(self, steps: list[int], times: list[float], raw: Array) -> NDArray[np.void]:
         """Rows of n measurements. raw: [n, len(RAW), K, L]."""
         rows = np.zeros(len(steps), self.dtype)
-        rows["step"], rows["time"], rows["mobility"] = steps, times, mobilities
+        rows["step"], rows["time"] = steps, times
         value = {name: raw[:, index] for index, name in enumerate(RAW)}
-        mobility = np.asarray(mobilities)[:, None, None]
+        mobility = value["mobility"]
+        rows["mobility"] = np.average(mobility.mean(axis=1), weights=self.sizes, axis=1)
         per_parameter = mobility / (2.0 * self.sizes)
 
         noise = value["noise"]
         rows["temperature"], rows["temperature_se"], self.temperatures = _mean_and_error(
             per_parameter * noise, self.temperatures
         )
-        measured = ~np.isnan(value["eta_2"]).all(axis=(1, 2))
+        measured = ~np.isnan(value["noise_full"]).all(axis=(1, 2))
         rows["temperature_full"] = rows["temperature_full_se"] = np.nan
         rows["temperature_full"][measured], rows["temperature_full_se"][measured], self.temperatures_full = (
-            _mean_and_error((per_parameter * value["eta_2"])[measured], self.temperatures_full)
+            _mean_and_error((per_parameter * value["noise_full"])[measured], self.temperatures_full)
         )
-        force = value["force"].mean(axis=1)
+        force = np.maximum(value["force"].mean(axis=1), 0.0)
         rows["force"] = np.sqrt(force)
         rows["force_max"] = value["force_max"].mean(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):

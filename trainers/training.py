@@ -67,6 +67,7 @@ class Training:
         )
         self.meter = ReservoirMeter(
             self.family,
+            self.optimizer,
             batch_size=config.batch_size,
             replacement=config.replacement,
             stride=config.reservoir_stride,
@@ -106,7 +107,7 @@ class Training:
         batch = self.family.gradient(indices, measure_noise=self.meter.due(step))
         norm = member_norms([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         self.recorder.record(step, self._rate, batch, norm)
-        self.meter.observe(step, batch, self._rate)
+        self.meter.observe(step, batch)
         self.optimizer.step()
         self.meter.after_step(step, indices)
         self.step = step

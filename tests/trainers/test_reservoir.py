@@ -36,6 +36,7 @@ class Polynomial:
         self.layers = (Layer("cold", half), Layer("warm", half))
         self.layer_parameters = (("cold",), ("warm",))
         self.half = half
+        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.module.parameters(), lr=0.1)
 
     def per_sample(self, indices: Tensor) -> Tensor:
         theta = torch.cat([self.module.cold, self.module.warm], dim=1).detach()
@@ -85,9 +86,10 @@ def train(
     generator: torch.Generator,
 ) -> list[Tensor]:
     path = []
+    family.optimizer.param_groups[0]["lr"] = rate
     for step in steps:
         indices = indices_of(family, meter.batch_size, replacement, generator)
-        meter.observe(step, family.gradient(indices, measure_noise=meter.due(step)), rate)
+        meter.observe(step, family.gradient(indices, measure_noise=meter.due(step)))
         with torch.no_grad():
             for parameter in family.module.parameters():
                 parameter -= rate * parameter.grad
@@ -98,7 +100,7 @@ def train(
 
 def meter_of(family: Polynomial, batch_size: int, *, replacement: bool, **options: int) -> ReservoirMeter:
     settings = {"stride": 1, "full_stride": 1, "lags": 8, "window": 64, "seed": 0} | options
-    return ReservoirMeter(family, batch_size=batch_size, replacement=replacement, **settings)
+    return ReservoirMeter(family, family.optimizer, batch_size=batch_size, replacement=replacement, **settings)
 
 
 @pytest.mark.parametrize("replacement", [True, False])
@@ -169,7 +171,7 @@ def test_moments_of_the_noise_and_force_by_hand() -> None:
     family = Polynomial(0.5, ensemble=2)
     meter = meter_of(family, 3, replacement=True)
     indices = indices_of(family, 3, True, torch.Generator().manual_seed(5))
-    meter.observe(0, family.gradient(indices, measure_noise=True), 0.1)
+    meter.observe(0, family.gradient(indices, measure_noise=True))
     meter.after_step(0, indices)
     row = meter.drain()[0][0]
     force = torch.stack(list(family.full_gradient().values()), dim=1)
@@ -181,6 +183,77 @@ def test_moments_of_the_noise_and_force_by_hand() -> None:
     np.testing.assert_allclose(row["noise_kurtosis"], ((centred**4).mean(2) / variance**2 - 3).mean(0), rtol=1e-5)
     np.testing.assert_allclose(row["force"], force.square().sum(2).mean(0).sqrt().numpy(), rtol=1e-6)
     np.testing.assert_allclose(row["force_max"], force.abs().amax(2).mean(0).numpy(), rtol=1e-6)
+
+
+class Sampled(Polynomial):
+    """The full gradient comes from two sets of samples, each with noise of its own."""
+
+    noise = 0.3
+
+    def full_gradient_halves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        exact = super().full_gradient()
+        first, second = (
+            {
+                name: f + self.noise * torch.randn(f.shape, dtype=f.dtype, generator=self.draws)
+                for name, f in exact.items()
+            }
+            for _ in range(2)
+        )
+        return first, second
+
+
+def test_noise_of_a_sampled_full_gradient_enters_neither_force_nor_temperature() -> None:
+    family = Sampled(0.5, ensemble=16)
+    family.draws = torch.Generator().manual_seed(9)
+    meter = meter_of(family, 4, replacement=True)
+    exact = {name: force.square().sum(1).mean() for name, force in family.full_gradient().items()}
+    generator = torch.Generator().manual_seed(8)
+    for step in range(400):
+        indices = indices_of(family, 4, True, generator)
+        meter.observe(step, family.gradient(indices, measure_noise=True))
+        meter.after_step(step, indices)
+    rows, _ = meter.drain()
+    squared = np.square(rows["force"].astype(float))
+    error = squared.std(0) / np.sqrt(len(rows))
+    np.testing.assert_array_less(np.abs(squared.mean(0) - [float(value) for value in exact.values()]), 4 * error)
+    full, within = (rows[name].astype(float) for name in ("temperature_full", "temperature"))
+    difference = full - within
+    assert (np.abs(difference.mean(0)) < 4 * difference.std(0) / np.sqrt(len(rows))).all()
+    assert any("independent sets" in note for note in meter.notes)
+
+
+@pytest.mark.parametrize("kind", ["momentum", "adam"])
+def test_mobility_is_the_optimizers_and_the_gap_is_for_plain_sgd(kind: str) -> None:
+    family = Polynomial(0.5)
+    parameters = list(family.module.parameters())
+    family.optimizer = (
+        torch.optim.Adam(parameters, lr=0.01) if kind == "adam" else torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    )
+    meter = meter_of(family, 4, replacement=True)
+    generator = torch.Generator().manual_seed(8)
+    for step in range(20):
+        indices = indices_of(family, 4, True, generator)
+        meter.observe(step, family.gradient(indices, measure_noise=True))
+        family.optimizer.step()
+        meter.after_step(step, indices)
+    rows, _ = meter.drain()
+    expected = 1.0
+    if kind == "adam":
+        state = [family.optimizer.state[p]["exp_avg_sq"] for p in parameters]
+        expected = float(
+            torch.cat([(1 / ((v / (1 - 0.999**20)).sqrt() + 1e-8)).flatten() for v in state]).mean() * 0.01
+        )
+    assert rows["mobility"][-1] == pytest.approx(expected, rel=1e-5)
+    for column in ("reversibility_gap", "fluctuation_dissipation"):
+        assert np.isnan(rows[column]).all(), column
+    assert any("plain SGD" in note for note in meter.notes)
+    if kind == "momentum":
+        plain = Polynomial(0.5)
+        other = meter_of(plain, 4, replacement=True)
+        indices = indices_of(plain, 4, True, torch.Generator().manual_seed(8))
+        other.observe(0, plain.gradient(indices, measure_noise=True))
+        other.after_step(0, indices)
+        np.testing.assert_allclose(rows["temperature"][0], 10 * other.drain()[0]["temperature"][0], rtol=1e-5)
 
 
 def test_resumed_meter_goes_on_exactly() -> None:

@@ -29,7 +29,7 @@ from trainers.families.options import EBMOptions
 from trainers.families.ppm import Batch
 from trainers.families.softmax import parse_widths
 from trainers.samplers.langevin import langevin
-from trainers.samplers.population import Parameters, Population
+from trainers.samplers.population import Parameters, Population, halves_of
 from trainers.samplers.tracking import TRACKED, LogPartitionTracker
 from trainers.setup import Setup
 from trainers.state import on_device
@@ -177,10 +177,15 @@ class EBM:
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the measuring chains, reweighted to the present θ."""
-        parameters = dict(self.module.named_parameters())
-        totals = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+        halves = self.full_gradient_halves()
+        return {name: (first + halves[1][name]) / 2 for name, first in halves[0].items()}
 
-        def add(energies: Tensor, weights: Tensor | float) -> None:
+    def full_gradient_halves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """∇U_B twice: the whole data set against either half of the measuring chains."""
+        parameters = dict(self.module.named_parameters())
+        data = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+
+        def add(totals: dict[str, Tensor], energies: Tensor, weights: Tensor | float) -> None:
             gradients = torch.autograd.grad((energies * weights).sum(), list(parameters.values()))
             for total, gradient in zip(totals.values(), gradients, strict=True):
                 total += gradient
@@ -188,11 +193,13 @@ class EBM:
         for start in range(0, self.dataset_size, CHUNK):
             stop = min(start + CHUNK, self.dataset_size)
             positions = torch.arange(start, stop, device=self._data.device).expand(self.ensemble, -1)
-            add(self.module(self._rows(positions)), 1.0 / self.dataset_size)
+            add(data, self.module(self._rows(positions)), 1.0 / self.dataset_size)
         population = self._held_population()
         log_weights = torch.from_numpy(population.log_weights_at(double(parameters))).to(self._data.device)
-        add(self.module(population.positions), -log_weights.softmax(1).float())
-        return totals
+        first, second = data, {name: total.clone() for name, total in data.items()}
+        for totals, half in zip((first, second), halves_of(population.positions.shape[1]), strict=True):
+            add(totals, self.module(population.positions[:, half]), -log_weights[:, half].softmax(1).float())
+        return first, second
 
     def begin(self) -> Reading:
         """The reading at the present θ, which must be the initial one: chains start as exact samples of the base."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,18 @@ class PPM(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
+        ...
+
+
+@runtime_checkable
+class SampledGradient(Protocol):
+    """A family whose full gradient needs samples of its own (chains, z), whose noise is then left in it."""
+
+    def full_gradient_halves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Two estimates of ∇U_B from independent samples: <F_a, F_b> is ‖∇U_B‖² on average.
+
+        The same one twice where it is exact.
+        """
         ...
 
 

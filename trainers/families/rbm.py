@@ -119,6 +119,11 @@ class RBMFamily:
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the model's moments, exact or from the measuring chains."""
+        first, second = self.full_gradient_halves()
+        return {name: (gradient + second[name]) / 2 for name, gradient in first.items()}
+
+    def full_gradient_halves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """∇U_B twice: against the moments of either half of the measuring chains, or the exact ones."""
         theta = {name: parameter.detach() for name, parameter in self.module.named_parameters()}
         totals = {name: torch.zeros_like(tensor) for name, tensor in theta.items()}
         for start in range(0, self.dataset_size, CHUNK):
@@ -127,8 +132,11 @@ class RBMFamily:
             data = self._rows(positions)
             for name, mean in _mean_moments(data, _hidden_probabilities(theta, data)).items():
                 totals[name] += mean * ((stop - start) / self.dataset_size)
-        moments = self._measure.moments(double(theta))
-        return {name: moments[name].to(total.dtype) - total for name, total in totals.items()}
+        halves = [
+            {name: moments[name].to(total.dtype) - total for name, total in totals.items()}
+            for moments in self._measure.moments(double(theta))
+        ]
+        return halves[0], halves[-1]
 
     def begin(self) -> Reading:
         """Entropies, informations and ln Z at the present θ."""

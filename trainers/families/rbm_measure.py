@@ -24,7 +24,7 @@ from trainers.families.rbm_model import (
 )
 from trainers.samplers.annealing import anneal, base_log_partition, base_samples, temperatures
 from trainers.samplers.gibbs import block_gibbs
-from trainers.samplers.population import Population, draw_by_weight
+from trainers.samplers.population import Population, draw_by_weight, halves_of
 
 CHECK_PARTICLES = 128
 INITIAL_TEMPERATURES = 200
@@ -53,8 +53,9 @@ class Measure(Protocol):
         """ln Z of the remembered θ, [K]."""
         ...
 
-    def moments(self, parameters: Parameters) -> dict[str, Tensor]:
-        """<v hᵀ>, <v>, <h> at θ near the remembered one, named as the parameters."""
+    def moments(self, parameters: Parameters) -> tuple[dict[str, Tensor], ...]:
+        """<v hᵀ>, <v>, <h> at θ near the remembered one, named as the parameters: exact, or two independent estimates
+        of equal weight."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,9 +111,9 @@ class Enumerated:
         """See `Measure`."""
         return self._log_z
 
-    def moments(self, parameters: Parameters) -> dict[str, Tensor]:
+    def moments(self, parameters: Parameters) -> tuple[dict[str, Tensor], ...]:
         """See `Measure`."""
-        return exact_moments(parameters)
+        return (exact_moments(parameters),)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Measure`."""
@@ -156,9 +157,9 @@ class ExactDraws:
         """See `Measure`."""
         return self._log_z
 
-    def moments(self, parameters: Parameters) -> dict[str, Tensor]:
+    def moments(self, parameters: Parameters) -> tuple[dict[str, Tensor], ...]:
         """See `Measure`."""
-        return exact_moments(parameters)
+        return (exact_moments(parameters),)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Measure`."""
@@ -241,18 +242,12 @@ class Chains:
         """See `Measure`."""
         return self.population.trajectory.log_partition
 
-    def moments(self, parameters: Parameters) -> dict[str, Tensor]:
-        """See `Measure`: weighted means over the chains, reweighted from the remembered θ to this one."""
+    def moments(self, parameters: Parameters) -> tuple[dict[str, Tensor], ...]:
+        """See `Measure`: weighted means over either half of the chains, reweighted from the remembered θ."""
         visible = self.population.positions.double()
-        log_weights = self.population.log_weights_at(parameters)
-        share = torch.from_numpy(log_weights).to(visible.device).softmax(1).unsqueeze(-1)
-        fields = torch.baddbmm(parameters["hidden_bias"].double().unsqueeze(1), visible, parameters["weights"].double())
-        hidden = fields.sigmoid()
-        return {
-            "weights": (share * visible).mT @ hidden,
-            "visible_bias": (share * visible).sum(1),
-            "hidden_bias": (share * hidden).sum(1),
-        }
+        log_weights = torch.from_numpy(self.population.log_weights_at(parameters)).to(visible.device)
+        halves = halves_of(visible.shape[1])
+        return tuple(_moments(parameters, visible[:, half], log_weights[:, half].softmax(1)) for half in halves)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Measure`."""
@@ -286,3 +281,15 @@ class Chains:
 
 def _phi(parameters: Parameters, log_z: Tensor, visible: Tensor) -> Array:
     return np.asarray((free_energy_float64(parameters, visible) + log_z.unsqueeze(1)).cpu().numpy())
+
+
+def _moments(parameters: Parameters, visible: Tensor, shares: Tensor) -> dict[str, Tensor]:
+    """Weighted means <v hᵀ>, <v>, <h>: visible [K, N, n_v], shares [K, N] of sum 1."""
+    share = shares.unsqueeze(-1)
+    fields = torch.baddbmm(parameters["hidden_bias"].double().unsqueeze(1), visible, parameters["weights"].double())
+    hidden = fields.sigmoid()
+    return {
+        "weights": (share * visible).mT @ hidden,
+        "visible_bias": (share * visible).sum(1),
+        "hidden_bias": (share * hidden).sum(1),
+    }

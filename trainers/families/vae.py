@@ -134,6 +134,10 @@ class VAE:
                 total += gradient
         return totals
 
+    def full_gradient_halves(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """∇U_B twice, each with fresh z."""
+        return self.full_gradient(), self.full_gradient()
+
     def begin(self) -> Reading:
         """Entropies and informations at the present θ."""
         return self._measure.begin()

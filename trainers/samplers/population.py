@@ -160,6 +160,12 @@ class Population:
         return np.asarray(torch.where(scale > 0, (left * right).sum(1) / scale, 0.0).cpu().numpy())
 
 
+def halves_of(chains: int) -> tuple[slice, slice]:
+    """The two halves of N chains. Offspring stay side by side, so that halves, unlike alternate chains, are independent
+    but for what has crossed the middle."""
+    return slice(chains // 2), slice(chains // 2, chains)
+
+
 def draw_by_weight(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` indices for each member, drawn with replacement by weights [K, N], int64 [K, count].
 
