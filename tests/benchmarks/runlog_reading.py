@@ -1,6 +1,7 @@
 """Time to open, to the first frame's data and to any zoom, as the run grows; prints a table.
 
 Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY] [--tensorboard 1e6]
+       python tests/benchmarks/runlog_reading.py --commands 1e7
 A log of 10^7 steps takes 0.6 GB of DIRECTORY while it is measured. Times are medians over fresh processes' files that
 are in the page cache, in milliseconds.
 """
@@ -8,14 +9,19 @@ are in the page cache, in milliseconds.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from thermotui.detect.settings import Settings
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS, Header, Layer, row_dtype
 from thermotui.runlog.storage import new_storage, own_header
@@ -28,16 +34,21 @@ BUCKETS = 320
 """Pixels of a chart of 160 columns."""
 
 
-def write_log(path: Path, rows: int) -> float:
-    """A log of `rows` steps and a hundredth of it of measurements on 50 layers; returns seconds."""
-    header = own_header(Header("benchmark", time.time(), "softmax", tuple(Layer(str(i), 1) for i in range(LAYERS))))
+def write_log(path: Path, rows: int, *, recorded: bool = True) -> float:
+    """A log of `rows` steps and a hundredth of it of measurements on 50 layers, all of them noisy; returns seconds.
+
+    recorded: whether its writer ran the detectors, so that `alerts` says what there was to be found.
+    """
+    layers = tuple(Layer(str(index), 1) for index in range(LAYERS))
+    detectors = asdict(Settings()) if recorded else {}
+    header = own_header(Header("benchmark", time.time(), "softmax", layers, detectors=detectors))
     generator = np.random.default_rng(0)
     blocks = {"steps": BLOCK, "reservoir": BLOCK // RESERVOIR_STRIDE}
     filled = {}
     for name, count in blocks.items():
         filled[name] = np.zeros(count, row_dtype(STREAMS[name], header))
         for field in filled[name].dtype.names or ():
-            filled[name][field] = generator.normal(size=filled[name][field].shape)
+            filled[name][field] = generator.normal(1.0, 0.1, size=filled[name][field].shape)
     start = time.perf_counter()
     with new_storage(path, header, replace_existing=False) as storage:
         for at in range(0, rows, BLOCK):
@@ -45,6 +56,7 @@ def write_log(path: Path, rows: int) -> float:
             for name, stride in (("steps", 1), ("reservoir", RESERVOIR_STRIDE)):
                 block = filled[name][: count // stride]
                 block["step"] = at + stride * np.arange(len(block))
+                block["time"] = header.created + 0.001 * block["step"]
                 storage.store(name, [block])
         begin(storage, header, rows)
     storage.close()
@@ -115,12 +127,40 @@ def against_tensorboard(directory: Path, rows: int) -> None:
         print(f"{name:32} | 5 curves of {rows:.0e} points | {statistics.median(milliseconds(action, times)):9.1f} ms")
 
 
+COMMANDS = (("inspect",), ("watch", "--once"), ("scan",))
+
+
+def through_commands(directory: Path, rows: int) -> None:
+    """Time and memory of whole commands on a log whose alerts are recorded, and on one where they are not."""
+    for recorded in (True, False):
+        path = directory / f"{'recorded' if recorded else 'not-recorded'}.h5"
+        write_log(path, rows, recorded=recorded)
+        for command in COMMANDS:
+            start = time.perf_counter()
+            program = [sys.executable, "-m", "thermotui", *command, str(path)]
+            process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            print(
+                f"{rows:9.0e} | alerts {path.stem:12} | {' '.join(command):12} | exit {process.returncode} | "
+                f"{time.perf_counter() - start:6.2f} s | {usage.ru_utime + usage.ru_stime:6.2f} s processor | "
+                f"{usage.ru_maxrss / 1024:4.0f} MB",
+                flush=True,
+            )
+        path.unlink()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 1e6, 1e7])
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--tensorboard", type=float, help="also compare with TensorBoard's loader, on that many steps")
+    parser.add_argument("--commands", type=float, help="instead: whole commands on a log of that many steps")
     arguments = parser.parse_args()
+    if arguments.commands:
+        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+            through_commands(Path(directory), int(arguments.commands))
+        return
     if arguments.tensorboard:
         with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
             against_tensorboard(Path(directory), int(arguments.tensorboard))

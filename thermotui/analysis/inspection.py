@@ -18,7 +18,11 @@ from thermotui.runlog.state import RunState
 
 @dataclass(frozen=True)
 class Inspection:
-    """One run log read once. `loss` is the mean of the last 64 rows of `steps`; NaN while there is none."""
+    """One run log read once. `loss` is the mean of the last 64 rows of `steps`; NaN while there is none.
+
+    alerts_searched_to: None where `alerts` are all that there are. A long log whose writer recorded none is searched up
+    to that step alone: searching all of it is the work of `scan`.
+    """
 
     path: Path
     header: Header
@@ -29,6 +33,7 @@ class Inspection:
     balance: BalanceSheet | None
     temperatures: tuple[LayerTemperature, ...]
     alerts: tuple[Alert, ...]
+    alerts_searched_to: int | None
 
 
 def inspect_run(path: Path) -> Inspection:
@@ -36,8 +41,7 @@ def inspect_run(path: Path) -> Inspection:
     with RunLogReader(path) as log:
         state = log.state()
         follower = AlertFollower(log.header)
-        while not follower.follow(log, state):
-            pass
+        follower.follow(log, state)
         rows = {name: log.length(name) for name in STREAMS}
         steps = rows["steps"]
         first = log.read("steps", ["loss"], 0, min(64, steps))["loss"]
@@ -52,6 +56,7 @@ def inspect_run(path: Path) -> Inspection:
             balance=balance_sheet(log),
             temperatures=layer_temperatures(log),
             alerts=follower.alerts,
+            alerts_searched_to=follower.searched_to,
         )
 
 
@@ -83,6 +88,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         },
         "temperatures": [asdict(temperature) for temperature in inspection.temperatures],
         "alerts": [asdict(alert) for alert in inspection.alerts],
+        "alerts_searched_to": inspection.alerts_searched_to,
     }
     cleaned: dict[str, Any] = finite(document)
     return cleaned

@@ -22,6 +22,8 @@ class AlertFollower:
     def __init__(self, header: Header) -> None:
         self.recorded = bool(header.detectors)
         """Whether the writer ran the detectors; if not, they run here."""
+        self.searched_to: int | None = None
+        """The step up to which the rows of every stream were searched; None once all are, or where none need be."""
         self._alerts: dict[tuple[str, int, int], Alert] = {}
         self._read = dict.fromkeys((*MONITORED, "alerts"), 0)
         self._layers = len(header.layers)
@@ -45,16 +47,19 @@ class AlertFollower:
         if self._monitor is None:
             self._take_recorded(log)
             return True
-        complete = True
+        ends = []
         for stream in MONITORED:
             start, end = self._read[stream], log.length(stream)
             stop = min(end, start + ROWS_A_TICK)
             if stop > start:
-                for alert in self._monitor.feed(stream, log.read(stream, start=start, stop=stop)):
+                rows = log.read(stream, start=start, stop=stop)
+                for alert in self._monitor.feed(stream, rows):
                     self._alerts[alert.key] = alert
                 self._read[stream] = stop
-            complete = complete and stop == end
-        return complete
+                if stop < end:
+                    ends.append(int(rows["step"][-1]))
+        self.searched_to = min(ends, default=None)
+        return not ends
 
     def _take_recorded(self, log: RunLogReader) -> None:
         start, stop = self._read["alerts"], log.length("alerts")

@@ -53,6 +53,14 @@ def _parts(inspection: Inspection) -> list[RenderableType]:
     if inspection.temperatures:
         parts.append(_temperatures(inspection))
     parts.append(_alerts(inspection))
+    if inspection.alerts_searched_to is not None:
+        parts.append(
+            Text(
+                f"The writer recorded no alerts; the rows up to step {inspection.alerts_searched_to:,} were searched. "
+                f"The whole run: thermotui scan {printable(str(inspection.path))}",
+                style="italic",
+            )
+        )
     parts += [Text(f"note: {printable(note)}", style="italic") for note in inspection.header.notes]
     return parts
 

@@ -50,6 +50,11 @@ def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
             yield from _chart_lines(panel, snapshot, width, mode)
         for alert in snapshot.alerts:
             yield printable(f"{alert.severity:8} {_span(alert)}  {alert.kind.replace('_', ' ')}: {alert.message}")
+        if snapshot.alerts_searched_to is not None:
+            yield printable(
+                f"the writer recorded no alerts; searched up to step {snapshot.alerts_searched_to}, "
+                f"the whole run: thermotui scan {snapshot.path}"
+            )
 
 
 def frame_data(tick: Tick) -> dict[str, Any]:
@@ -159,6 +164,7 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
             }
             for alert in snapshot.alerts
         ],
+        "alerts_searched_to": snapshot.alerts_searched_to,
         "valid_intervals": [
             {"layer": interval.layer, "start": interval.start, "end": interval.end}
             for interval in snapshot.valid_intervals
