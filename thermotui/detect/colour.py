@@ -165,8 +165,8 @@ def coloured_layers(
 
     The error at each lag is that of white noise in one series, 1/√window, or bound/1.96 where that is more: what only
     many members and projections together resolve is the force that answers the noise, no disturbance. The largest |z|
-    over the lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above `colour_lags` are
-    worth saying.
+    over the lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above
+    `colour_lags` are worth saying.
     """
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
