@@ -275,6 +275,10 @@ async def _jump(pilot: Pilot[None]) -> None:
     assert steps.cursor == 700
 
 
+def listed_alerts(pilot: Pilot[None]) -> str:
+    return next(row.cells[3].text for row in pilot.app.screen.query_one(RunList).rows if row.cells[1].text == "alpha")
+
+
 @checks("acknowledge", "filter_alerts")
 async def _alerts(pilot: Pilot[None]) -> None:
     await press(pilot, key("view_alerts"))
@@ -282,11 +286,37 @@ async def _alerts(pilot: Pilot[None]) -> None:
     assert [row.cells[2].text for row in table.rows] == ["temperature jump", "loss spike"]
     await press(pilot, key("acknowledge"))
     assert [row.cells[0].text for row in table.rows] == ["x", ""]
+    assert listed_alerts(pilot) == "‼1"
+    await press(pilot, "down", key("acknowledge"))
+    assert listed_alerts(pilot) == ""
+    await press(pilot, key("acknowledge"), "up")
     kept = []
-    for _ in range(5):
+    for _ in range(7):
         await press(pilot, key("filter_alerts"))
         kept.append((pilot.app.screen.query_one("AlertsView").choice, len(table.rows)))
-    assert kept == [("open", 1), ("critical", 1), ("unacknowledged", 1), ("layer", 1), ("all", 2)]
+    assert kept == [
+        ("open", 1),
+        ("critical", 1),
+        ("unacknowledged", 1),
+        ("kind", 1),
+        ("layer", 1),
+        ("snoozed", 0),
+        ("all", 2),
+    ]
+
+
+@checks("snooze")
+async def _snooze(pilot: Pilot[None]) -> None:
+    await press(pilot, key("view_alerts"), "down", key("snooze"))
+    table = pilot.app.screen.query_one("#alerts", Table)
+    assert [row.cells[2].text for row in table.rows] == ["temperature jump"]
+    assert listed_alerts(pilot) == "!1"
+    await press(pilot, *[key("filter_alerts")] * 6)
+    assert [row.cells[2].text for row in table.rows] == ["loss spike"]
+    await press(pilot, "up", key("snooze"))
+    assert not table.rows and listed_alerts(pilot) == "‼2"
+    await press(pilot, key("view_dashboard"), key("snooze"))
+    assert not main_screen(pilot).look.snoozed, "only where one sees which alert it is"
 
 
 @checks("save")

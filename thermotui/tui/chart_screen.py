@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,15 +10,16 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from thermotui.analysis.format import printable
+from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
+from thermotui.tui.attention import SNOOZE_MINUTES, acknowledgement, alert_key, snooze
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import LayerRows
 from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.stage import Stage
 from thermotui.tui.views.view import SCALE_CHOICES, Look
-from thermotui.tui.widgets.alert_table import alert_key
 from thermotui.tui.widgets.table import Table
 
 ZOOM = 2.0
@@ -209,16 +211,34 @@ class ChartScreen(Screen[None]):
 
     def action_acknowledge(self) -> None:
         """Mark the alert under the cursor of the alerts view as seen, or take the mark back."""
-        from thermotui.tui.views.alerts import AlertsView, acknowledgement
+        found = self._alert_under_cursor()
+        if found is not None:
+            snapshot, alert = found
+            changed = {acknowledgement(snapshot.path, alert)}
+            self.look = replace(self.look, acknowledged=self.look.acknowledged ^ changed)
+
+    def action_snooze(self) -> None:
+        """Hide the alert under the cursor of the alerts view for a while, or show it again."""
+        found = self._alert_under_cursor()
+        if found is None:
+            return
+        snapshot, alert = found
+        others = tuple(each for each in self.look.snoozed if (each.path, each.key) != (snapshot.path, alert_key(alert)))
+        if len(others) == len(self.look.snoozed):
+            others = (*others, snooze(snapshot.path, alert, snapshot.alerts, time.time()))
+            kind = printable(alert.kind.replace("_", " "))
+            self.notify(f"snoozed for {SNOOZE_MINUTES} min or until the next {kind}", timeout=3, markup=False)
+        self.look = replace(self.look, snoozed=others)
+
+    def _alert_under_cursor(self) -> tuple[RunSnapshot, Alert] | None:
+        from thermotui.tui.views.alerts import AlertsView
 
         view = self.stage.view
         if not isinstance(view, AlertsView):
-            self.notify("acknowledge alerts in the alerts view (5)", timeout=2)
-            return
+            self.notify("alerts are acknowledged and snoozed in the alerts view (5)", timeout=2)
+            return None
         alert = view.current()
-        if alert is not None and view.snapshot is not None:
-            changed = {acknowledgement(view.snapshot.path, alert)}
-            self.look = replace(self.look, acknowledged=self.look.acknowledged ^ changed)
+        return None if alert is None or view.snapshot is None else (view.snapshot, alert)
 
     def action_filter_alerts(self) -> None:
         """The next filter of the alerts view."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +20,7 @@ from thermotui.analysis.run_filter import GROUPINGS, ORDERS, Grouping, Order, ar
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
+from thermotui.tui.attention import needing_attention, still_snoozed
 from thermotui.tui.chart_screen import ChartScreen
 from thermotui.tui.session import Session
 from thermotui.tui.stage import Stage
@@ -29,6 +32,8 @@ from thermotui.tui.widgets.table import Table
 
 MINIMUM_SIZE = (40, 10)
 MAXIMUM_MARKED = 8
+WAKING_SECONDS = 10.0
+"""Time between two looks at whether a snoozed alert is to be shown again."""
 
 
 class MainScreen(ChartScreen):
@@ -104,6 +109,7 @@ class MainScreen(ChartScreen):
         self.set_class(self.look.mode == "ascii", "-ascii")
         self.set_class(self.stage.name_shown == "overview", "-overview")
         self.call_after_refresh(self.focus_view)
+        self.set_interval(WAKING_SECONDS, self._wake)
         self.post_message(self.Ready())
 
     def focus_view(self) -> None:
@@ -140,16 +146,27 @@ class MainScreen(ChartScreen):
             # A tick that was under way while the screen is taken down.
             return
         self.runs = tick.summaries
+        self._wake()
         if not self.paused:
             self.snapshots.update((snapshot.path, snapshot) for snapshot in tick.snapshots)
         known = {summary.path for summary in self.runs}
         if self.selected not in known and self.runs:
-            shown = arrange(self.runs, self.words, self.order, self.grouping)
+            shown = self._arranged()
             self.selected = shown[0][1].path if shown else self.runs[0].path
         self._show()
 
+    def _wake(self) -> None:
+        """Show the alerts again whose snooze is over."""
+        snoozed = still_snoozed(self.look.snoozed, self.runs, time.time())
+        if snoozed != self.look.snoozed:
+            self.look = replace(self.look, snoozed=snoozed)
+
+    def _arranged(self) -> tuple[tuple[str, RunSummary], ...]:
+        runs = needing_attention(self.runs, self.look.acknowledged, self.look.snoozed)
+        return arrange(runs, self.words, self.order, self.grouping)
+
     def _show(self) -> None:
-        arranged = arrange(self.runs, self.words, self.order, self.grouping)
+        arranged = self._arranged()
         runs = self.query_one(RunList)
         runs.show_runs(arranged, frozenset(self.marked), self.look.mode == "ascii")
         runs.cursor = self.selected
@@ -207,7 +224,7 @@ class MainScreen(ChartScreen):
 
     def watch_words(self) -> None:
         """Show the runs that match, and select one of them."""
-        paths = [summary.path for _, summary in arrange(self.runs, self.words, self.order, self.grouping)]
+        paths = [summary.path for _, summary in self._arranged()]
         if paths and self.selected not in paths:
             self.selected = paths[0]
         self._show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -13,22 +14,18 @@ from thermotui.analysis.format import printable
 from thermotui.analysis.panels import PANELS, fields_of
 from thermotui.analysis.snapshot import Query
 from thermotui.detect.alert import KINDS, Alert
+from thermotui.tui.attention import acknowledgement, alert_key
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import chart_of
 from thermotui.tui.views.view import Look, View
-from thermotui.tui.widgets.alert_table import alert_key, evidence, layer_name, span_text
+from thermotui.tui.widgets.alert_table import evidence, layer_name, span_text
 from thermotui.tui.widgets.lines import Line
 from thermotui.tui.widgets.table import Cell, Column, Row, Table
 
-Choice = Literal["all", "open", "critical", "unacknowledged", "layer"]
-CHOICES: tuple[Choice, ...] = ("all", "open", "critical", "unacknowledged", "layer")
+Choice = Literal["all", "open", "critical", "unacknowledged", "kind", "layer", "snoozed"]
+CHOICES: tuple[Choice, ...] = ("all", "open", "critical", "unacknowledged", "kind", "layer", "snoozed")
 LOSS = next(panel for panel in PANELS if panel.name == "loss")
-
-
-def acknowledgement(path: str, alert: Alert) -> str:
-    """What is remembered of an acknowledged alert."""
-    return f"{path}\t{alert_key(alert)}"
 
 
 class AlertsView(View):
@@ -44,13 +41,14 @@ class AlertsView(View):
     }
     """
     focused_first = "#alerts"
-    CAPTION = "enter: jump to the interval · a: acknowledge · e: filter"
+    CAPTION = "enter: jump to the interval · a: acknowledge · z: snooze · e: filter"
 
     choice: reactive[Choice] = reactive("all", init=False)
 
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._example: Alert | None = None
 
     def compose(self) -> ComposeResult:
         """Chart, caption, table, evidence of the alert under the cursor."""
@@ -72,18 +70,24 @@ class AlertsView(View):
         return replace(query, fields=fields_of((LOSS,)))
 
     def shown(self) -> tuple[Alert, ...]:
-        """The alerts that the filter lets through, newest first."""
+        """The alerts that the filter lets through, newest first; the snoozed ones only where it asks for them."""
         if self.snapshot is None:
             return ()
-        layer = self._layer_under_cursor()
-        tests = {
+        snoozed, example = self.look.snoozed_in(self.snapshot.path), self._example
+        tests: dict[Choice, Callable[[Alert], bool]] = {
             "all": lambda alert: True,
             "open": lambda alert: alert.end is None,
             "critical": lambda alert: alert.severity == "critical",
             "unacknowledged": lambda alert: not self.acknowledged(alert),
-            "layer": lambda alert: alert.layer == layer,
+            "kind": lambda alert: example is not None and alert.kind == example.kind,
+            "layer": lambda alert: example is not None and alert.layer == example.layer,
+            "snoozed": lambda alert: True,
         }
-        return tuple(filter(tests[self.choice], reversed(self.snapshot.alerts)))
+        return tuple(
+            alert
+            for alert in reversed(self.snapshot.alerts)
+            if tests[self.choice](alert) and (alert_key(alert) in snoozed) == (self.choice == "snoozed")
+        )
 
     def current(self) -> Alert | None:
         """The alert under the cursor."""
@@ -96,12 +100,16 @@ class AlertsView(View):
         return self.snapshot is not None and acknowledgement(self.snapshot.path, alert) in self.look.acknowledged
 
     def next_choice(self) -> None:
-        """The next filter; by layer takes the layer of the alert under the cursor."""
+        """The next filter; by kind and by layer take those of the alert under the cursor."""
+        self._example = self.current() or self._example
         self.choice = CHOICES[(CHOICES.index(self.choice) + 1) % len(CHOICES)]
 
-    def _layer_under_cursor(self) -> int:
-        alert = self.current()
-        return -1 if alert is None else alert.layer
+    def _filter_name(self) -> str:
+        if self.snapshot is None or self._example is None or self.choice not in ("kind", "layer"):
+            return self.choice
+        if self.choice == "kind":
+            return f"kind {self._example.kind.replace('_', ' ')}"
+        return f"layer {layer_name(self.snapshot.header, self._example.layer)}"
 
     def watch_snapshots(self) -> None:
         """Show what is new."""
@@ -125,7 +133,7 @@ class AlertsView(View):
         if snapshot is not None:
             source = "recorded by the run" if snapshot.alerts_recorded else "found here, at the default settings"
             count = f"{len(shown)} of {len(snapshot.alerts)} alerts"
-            self.query_one(Line).parts = (count, f"filter: {self.choice}", source, self.CAPTION)
+            self.query_one(Line).parts = (count, f"filter: {self._filter_name()}", source, self.CAPTION)
         self.query_one("#alerts", Table).rows = tuple(self._row(alert) for alert in shown)
         self._explain()
 

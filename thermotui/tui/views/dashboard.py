@@ -149,6 +149,8 @@ class Dashboard(View):
             chart.mode = look.mode
             chart.scale = look.scale_of()
         self.query_one(LayerPanel).look = look
+        if old.snoozed != look.snoozed:
+            self._update(self._shown)
 
     def _update(self, names: tuple[str, ...]) -> None:
         snapshot = self.snapshot
@@ -158,6 +160,8 @@ class Dashboard(View):
                 widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot)
             elif isinstance(widget, (AlertTable, LayerPanel)):
                 widget.snapshot = snapshot
+        if snapshot is not None:
+            self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
 
 
 def merge_fields(

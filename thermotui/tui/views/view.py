@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot
+from thermotui.tui.attention import Snooze
 from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
 
@@ -25,6 +26,7 @@ class Look:
 
     scale: that of the value axes; "own" gives each quantity the one that suits it.
     smoothing: half-life in rows, 0 for none. acknowledged: "path<tab>alert key" of each acknowledged alert.
+    snoozed: alerts hidden for a while.
     """
 
     scale: ScaleChoice = "own"
@@ -33,10 +35,15 @@ class Look:
     smoothing: int = 0
     hidden_panels: frozenset[str] = frozenset()
     acknowledged: frozenset[str] = frozenset()
+    snoozed: tuple[Snooze, ...] = ()
 
     def scale_of(self, own: Scale = "linear") -> Scale:
         """The scale to draw a quantity in whose own scale is `own`."""
         return own if self.scale == "own" else self.scale
+
+    def snoozed_in(self, path: str) -> frozenset[str]:
+        """Keys of the snoozed alerts of a run."""
+        return frozenset(each.key for each in self.snoozed if each.path == path)
 
 
 class View(Widget):

@@ -9,6 +9,7 @@ from textual.reactive import reactive
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.runlog.schema import Header
+from thermotui.tui.attention import alert_key
 from thermotui.tui.widgets.table import Cell, Column, Row, Table
 
 NONE_YET = "no alerts"
@@ -31,11 +32,6 @@ def evidence(alert: Alert) -> str:
     return alert.message if math.isnan(alert.p_value) else f"{alert.message} (p = {alert.p_value:.2g})"
 
 
-def alert_key(alert: Alert) -> str:
-    """A row key made of what the beginning and end of an alert share."""
-    return f"{alert.kind}/{alert.layer}/{alert.start}"
-
-
 def alert_row(alert: Alert, header: Header) -> Row:
     """The row of an alert in the short table."""
     return Row(
@@ -53,6 +49,8 @@ class AlertTable(Table):
     """The newest alerts first: kind, layer, interval and, where there is room, the evidence."""
 
     snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False)
+    snoozed: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
+    """Keys of the alerts of this run that are not shown."""
 
     def __init__(self, id: str | None = None) -> None:
         columns = (Column("Alerts", 14), Column("layer", 7), Column("steps", 11), Column("evidence"))
@@ -63,4 +61,9 @@ class AlertTable(Table):
         if snapshot is None:
             self.rows = ()
         else:
-            self.rows = tuple(alert_row(alert, snapshot.header) for alert in reversed(snapshot.alerts))
+            shown = (alert for alert in reversed(snapshot.alerts) if alert_key(alert) not in self.snoozed)
+            self.rows = tuple(alert_row(alert, snapshot.header) for alert in shown)
+
+    def watch_snoozed(self) -> None:
+        """Show others."""
+        self.watch_snapshot(self.snapshot)
