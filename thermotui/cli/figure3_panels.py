@@ -19,8 +19,8 @@ SMALLEST_WIDTH = 40
 
 def render_panels(curves: Sequence[BatchSizeCurves], width: int) -> list[Text]:
     """The panels a to d as lines of at most `width` cells, two panels side by side where there is room."""
-    panels = [(_parameters(curves), "linear"), (_accuracy(curves), "linear"), (_noise(curves), "log")]
-    panels.append((_autocorrelation(curves), "linear"))
+    panels: list[tuple[ChartData, Scale]] = [(_parameters(curves), "linear"), (_accuracy(curves), "linear")]
+    panels += [(_noise(curves), "log"), (_autocorrelation(curves), "linear")]
     across = 2 if width >= 2 * SMALLEST_WIDTH + 2 else 1
     cells = max((width - 2 * (across - 1)) // across, 1)
     blocks = [_draw(data, scale, cells) for data, scale in panels]
