@@ -107,6 +107,21 @@ def test_step_divergence_never_negative_and_both_routes_meet_for_small_steps():
     assert half_variance == pytest.approx(influence.mean(axis=-1), rel=1e-2)
 
 
+def test_step_divergence_of_few_samples_is_not_low_on_average():
+    """Without the second order the mean over many steps falls short by KL/N, whatever their number."""
+    random = np.random.default_rng(8)
+    step = 0.3
+    # Shifting a standard normal by `step`: ΔE = −step·x + step²/2, KL = step²/2.
+    pairs = random.normal(size=(200_000, 8))
+    influence, _ = step_divergence(-step * pairs)
+    error = influence.mean(axis=-1).std() / np.sqrt(len(pairs))
+    exact = step**2 / 2
+    assert abs(influence.mean() - exact) < 0.03 * exact + 3 * error
+    # Neighbours that are copies count once.
+    influence, _ = step_divergence(-step * np.repeat(pairs, 4, axis=1), blocks=8)
+    assert abs(influence.mean() - exact) < 0.03 * exact + 3 * error
+
+
 def test_annealed_ratio_is_low_on_average_and_says_how_many_samples_count():
     random = np.random.default_rng(7)
     estimates = [annealed_ratio(random.normal(-0.5, 1.0, 20)) for _ in range(500)]

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from thermotui.errors import InputError
-from thermotui.thermo.statistics import Array, Estimate, effective_sample_size, from_influence, weighted_mean
+from thermotui.thermo.statistics import (
+    Array,
+    Estimate,
+    block_means,
+    effective_sample_size,
+    from_influence,
+    weighted_mean,
+)
 
 _ROUNDS = 100
 _TOLERANCE = 1e-12
@@ -39,14 +46,22 @@ def free_energy_perturbation(delta_energy: ArrayLike, weights: Array | None = No
     return np.asarray(value + (excess if weights is None else weights * excess))
 
 
-def step_divergence(delta_energy: ArrayLike, weights: Array | None = None) -> tuple[Array, Array]:
+def step_divergence(
+    delta_energy: ArrayLike, weights: Array | None = None, *, blocks: int | None = None
+) -> tuple[Array, Array]:
     """KL(p_0 ‖ p_1) from samples of p_0 by two routes: (influence values [..., N], half variance [...]).
 
-    The first is mean ΔE + ln mean exp(−ΔE): never negative, low by about KL/N. The second, ½ Var ΔE, needs no ln Z and
-    errs by a third cumulant; their disagreement says that the step is too large for either.
+    The first is mean ΔE + ln mean exp(−ΔE), never negative. The logarithm of a mean is low by half its variance, about
+    KL/N, at every step anew, so that variance is added: from all samples, or from the spread of `blocks` blocks where
+    samples side by side are not independent. The second, ½ Var ΔE, needs no ln Z and errs by a third cumulant; their
+    disagreement says that the step is too large for either.
     """
     delta = np.asarray(delta_energy, dtype=np.float64)
-    influence = weighted_mean(delta, weights) + free_energy_perturbation(delta, weights)
+    perturbation = free_energy_perturbation(delta, weights)
+    independent = perturbation if blocks is None else block_means(perturbation, blocks)
+    count = independent.shape[-1]
+    low = 0.5 * independent.var(axis=-1, ddof=1, keepdims=True) / count if count > 1 else 0.0
+    influence = weighted_mean(delta, weights) + perturbation + low
     mean = weighted_mean(delta, weights).mean(axis=-1, keepdims=True)
     return influence, 0.5 * weighted_mean(np.square(delta - mean), weights).mean(axis=-1)
 

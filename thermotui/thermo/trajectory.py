@@ -100,7 +100,7 @@ class Trajectory:
         """
         delta = energies.before - self._energy
         weights = self.weights
-        work, half_variance = step_divergence(delta, weights)
+        work, half_variance = step_divergence(delta, weights, blocks=BLOCKS)
         start = weighted_mean(energies.before, weights)
         self._log_weights = self._log_weights - delta
         self._keep_books(delta, energies)
