@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from thermotui.detect.alert import KINDS, SEVERITIES, Alert, Severity
 from thermotui.detect.intervals import Interval, valid_intervals
-from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
 from thermotui.runlog.reader import RunLogReader, RunState
 from thermotui.runlog.schema import Header
+
+if TYPE_CHECKING:
+    from thermotui.detect.monitor import RunMonitor
 
 MONITORED = ("steps", "thermo", "reservoir", "autocorrelation")
 ROWS_A_TICK = 20_000
@@ -82,6 +86,9 @@ class AlertFollower:
 
 def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
     """The detectors for a run with that header, at the default settings unless others are given."""
+    # Most runs record their own alerts, and the screen is up sooner without this import.
+    from thermotui.detect.monitor import RunMonitor
+
     batches = header.dataset_size / header.batch_size if header.batch_size and not header.replacement else None
     return RunMonitor(
         [layer.name for layer in header.layers],
