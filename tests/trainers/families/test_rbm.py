@@ -194,3 +194,26 @@ def test_estimates_refuse_what_cannot_be():
 def test_data_out_of_range_is_an_input_error(make_setup):
     with pytest.raises(InputError, match="binarise"):
         RBMFamily(np.full((10, 4), 0.5, np.float32), RBMOptions(), make_setup())
+
+
+def test_halves_of_the_measuring_chains_give_an_unbiased_squared_force(patches, make_setup):
+    """Errors of the two halves are independent; those of their mean have a square."""
+    options = RBMOptions(hidden=6, initial_scale=0.3, partition="sampled", chains=64)
+    family = RBMFamily(patches[:200], options, make_setup(ensemble=16))
+    family.begin()
+    theta = {name: p.detach().double() for name, p in family.module.named_parameters()}
+    exact = exact_moments(theta)
+    products, squares = [], []
+    for _ in range(40):
+        family.transition()
+        first, second = family._measure.moments(theta)
+        errors = [{name: half[name] - exact[name] for name in exact} for half in (first, second)]
+        products.append(sum((errors[0][name] * errors[1][name]).flatten(1).sum(1) for name in exact))
+        squares.append(sum(((errors[0][name] + errors[1][name]) / 2).square().flatten(1).sum(1) for name in exact))
+    product, square = torch.stack(products).mean(0), torch.stack(squares).mean(0)
+    assert product.mean().abs() < 4 * product.std() / 4
+    assert product.mean().abs() < 0.2 * square.mean()
+    halves = family.full_gradient_halves()
+    for name, gradient in family.full_gradient().items():
+        torch.testing.assert_close(gradient, (halves[0][name] + halves[1][name]) / 2)
+        assert not torch.equal(halves[0][name], halves[1][name])
