@@ -17,7 +17,14 @@ from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
 from thermotui.tui.charts.raster import GLYPHS, MODES, Mode
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
 from thermotui.tui.charts.roles import ROLE
-from thermotui.tui.charts.rows import VALUE_WIDTH, draw_heatmap, draw_sparklines, short_names, value_text
+from thermotui.tui.charts.rows import (
+    VALUE_WIDTH,
+    draw_heatmap,
+    draw_sparklines,
+    short_names,
+    spark_columns,
+    value_text,
+)
 from thermotui.tui.charts.scales import Axis, sticky_axis
 
 WIDTH, HEIGHT = 80, 16
@@ -79,7 +86,9 @@ def test_a_sparkline_keeps_it_too(long_run: np.ndarray, mode: Mode, spike: float
     quiet = raw_series("quiet", np.arange(points.size), long_run)
     series = raw_series("layer", np.arange(points.size), points)
     axes = [Axis(min(5.0, 5.0 + spike) - 1, max(5.0, 5.0 + spike) + 1)] * 2
-    frame = draw_sparklines((series, quiet), ("layer", "quiet"), (0.0, 1e7), WIDTH, mode, axes)
+    names = ("layer", "quiet")
+    columns = spark_columns((series, quiet), names, (0.0, 1e7), WIDTH, mode)
+    frame = draw_sparklines((series, quiet), columns, names, WIDTH, mode, axes)
     assert np.flatnonzero(frame.characters[0, 8:60] != frame.characters[1, 8:60]).size == 1
 
 
@@ -87,7 +96,8 @@ def test_a_logarithmic_sparkline_shows_zero_at_the_bottom_and_nothing_where_noth
     points = np.full(90, 1e-3)
     points[30:60], points[60:] = 0.0, np.nan
     series = raw_series("layer", np.arange(90), points)
-    frame = draw_sparklines((series,), ("layer",), (0.0, 90.0), 36, "braille", [Axis(1e-6, 1e-3, "log")])
+    columns = spark_columns((series,), ("layer",), (0.0, 90.0), 36, "braille")
+    frame = draw_sparklines((series,), columns, ("layer",), 36, "braille", [Axis(1e-6, 1e-3, "log")])
     top, bottom, nothing = frame.text()[0][8:14], frame.text()[0][18:24], frame.text()[0][28:36]
     assert set(top) == {"⠉"} and set(bottom) == {"⣀"} and not nothing.strip()
 

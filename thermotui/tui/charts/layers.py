@@ -22,6 +22,7 @@ from thermotui.tui.charts.rows import (
     name_room,
     row_layout,
     short_names,
+    spark_columns,
     spark_range,
     write_key,
 )
@@ -160,17 +161,16 @@ class LayerSparklines(LayerRows):
         """Draw the rows in sight, each between the sticky ends of its own range."""
         series = self.rows_in_sight(height)
         names = self.names(width)
-        place = row_layout(width, names)
-        dots = place.plot * GLYPHS[self.mode].across
-        x_range = self.resolve(dots)
+        x_range = self.resolve(row_layout(width, names).plot * GLYPHS[self.mode].across)
+        columns = spark_columns(series, names, x_range, width, self.mode)
         axes = []
-        for each in series:
-            low, high, smallest = spark_range(to_columns(each, x_range, dots))
+        for each, shown in zip(series, columns, strict=True):
+            low, high, smallest = spark_range(shown)
             if math.isfinite(low):
                 self._axes[each.name] = sticky_axis(self._axes.get(each.name), low, high, self.scale, smallest)
             axes.append(self._axes.get(each.name, Axis(0.0, 1.0)))
         marked = self.selected - self._first if self.has_focus else None
-        return self.fill(draw_sparklines(series, names, x_range, width, self.mode, axes, marked, self._tall), height)
+        return self.fill(draw_sparklines(series, columns, names, width, self.mode, axes, marked, self._tall), height)
 
 
 class Heatmap(LayerRows):

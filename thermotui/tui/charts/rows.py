@@ -74,10 +74,18 @@ def value_text(series: SeriesData, *, ascii_only: bool) -> str:
     return "~" if ascii_only else "…"
 
 
+def spark_columns(
+    series: Sequence[SeriesData], names: Sequence[str], x_range: tuple[float, float], width: int, mode: Mode
+) -> tuple[Columns, ...]:
+    """The series in the dot columns of rows of `width` cells."""
+    dots = row_layout(width, names).plot * GLYPHS[mode].across
+    return tuple(to_columns(each, x_range, dots) for each in series)
+
+
 def draw_sparklines(
     series: Sequence[SeriesData],
+    columns: Sequence[Columns],
     names: Sequence[str],
-    x_range: tuple[float, float],
     width: int,
     mode: Mode,
     axes: Sequence[Axis],
@@ -86,20 +94,20 @@ def draw_sparklines(
 ) -> Frame:
     """A series in `tall` rows: name, minima and maxima between the two ends of its axis, last value ± error.
 
-    names: what to call the series; those too long for the row are cut. axes: the value axis of each row; on a log
-    axis zero and less lie at the bottom, as they were measured. marked: index of the row that the cursor is on.
+    columns: the series as `spark_columns` has them. names: what to call them; those too long are cut. axes: the value
+    axis of each row; on a log axis zero and less lie at the bottom, as they were measured. marked: index of the row
+    that the cursor is on.
     """
     frame = blank(len(series) * tall, width)
     place = row_layout(width, names)
     glyphs = GLYPHS[mode]
     dots = glyphs.down * tall
-    for index, (each, axis) in enumerate(zip(series, axes, strict=True)):
+    for index, (each, shown, axis) in enumerate(zip(series, columns, axes, strict=True)):
         y = index * tall
-        columns = to_columns(each, x_range, place.plot * glyphs.across)
         # Between points the mean is interpolated; minima and maxima are only known where something was measured.
-        low = np.where(columns.measured, columns.low, columns.mean)
-        high = np.where(columns.measured, columns.high, columns.mean)
-        heights = np.stack((low, high, columns.mean))
+        low = np.where(shown.measured, shown.low, shown.mean)
+        high = np.where(shown.measured, shown.high, shown.mean)
+        heights = np.stack((low, high, shown.mean))
         if axis.scale == "log":
             heights = np.where(heights < axis.low, axis.low, heights)
         low, high, mean = axis.transform(heights)
