@@ -6,19 +6,26 @@ Anything else, a traceback, a crash, a hang or much memory, is for the parent to
 
 from __future__ import annotations
 
+import io
 import resource
 import sys
 from pathlib import Path
 
 from thermotui.analysis.inspection import inspect_run
+from thermotui.analysis.scanning import scan_file
 from thermotui.errors import InputError
+from thermotui.runlog.exchange.csv_table import write_csv
+from thermotui.runlog.exchange.selection import select
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.repair import repair
 from thermotui.runlog.schema import STREAMS
+from thermotui.tui.plain_frame import plain_frame, read_once
 
 
 def read_everything(path: Path, scratch: Path) -> str:
-    """Header, state, lengths, windows, step ranges, overviews of every stream; `inspect`; a repair into `scratch`."""
+    """Header, state, lengths, windows, step ranges, overviews of every stream; the cores of `inspect`, `scan`, `export` and
+    `watch --once`; a repair into `scratch`.
+    """
     said = "sound"
     try:
         with RunLogReader(path) as reader:
@@ -31,10 +38,11 @@ def read_everything(path: Path, scratch: Path) -> str:
                     said = str(error)
     except InputError as error:
         said = str(error)
-    try:
-        inspect_run(path)
-    except InputError as error:
-        said = str(error)
+    for command in (inspect_run, scan_file, export, watch_once):
+        try:
+            command(path)
+        except InputError as error:
+            said = str(error)
     scratch.unlink(missing_ok=True)
     try:
         repair(path, scratch)
@@ -44,6 +52,17 @@ def read_everything(path: Path, scratch: Path) -> str:
     except InputError as error:
         said = str(error)
     return said
+
+
+def export(path: Path) -> None:
+    with RunLogReader(path) as reader:
+        for selection in select(reader, [], [], None):
+            write_csv(selection, io.StringIO())
+
+
+def watch_once(path: Path) -> None:
+    for _ in plain_frame(read_once([path], 400), 100, "braille"):
+        pass
 
 
 def read_stream(reader: RunLogReader, stream: str) -> None:
