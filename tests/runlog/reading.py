@@ -23,8 +23,8 @@ from thermotui.tui.plain_frame import plain_frame, read_once
 
 
 def read_everything(path: Path, scratch: Path) -> str:
-    """Header, state, lengths, windows, step ranges, overviews of every stream; the cores of `inspect`, `scan`, `export` and
-    `watch --once`; a repair into `scratch`.
+    """Header, state, lengths, windows, step ranges, overviews of every stream; the cores of `inspect`, `scan`, `export`
+    and `watch --once`; a repair into `scratch`.
     """
     said = "sound"
     try:
