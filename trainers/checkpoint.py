@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from thermotui.errors import InputError
+from thermotui.runlog.disk import reason_not_to_start, reason_of
 from thermotui.runlog.schema import Header
 from thermotui.runlog.writer import RunLogWriter
 
@@ -24,27 +26,40 @@ def checkpoint_path(log: Path) -> Path:
     return log.with_suffix(".checkpoint")
 
 
-def save_checkpoint(writer: RunLogWriter, state: dict[str, Any]) -> None:
-    """Save a state beside its log: the old checkpoint or the new one is there at any moment, never a part of one.
+class Checkpoints:
+    """Saves a run's state beside its log: the old one or the new one is there at any moment, never a part of one.
 
     Nothing is saved once logging has stopped, so that log and checkpoint keep belonging together. A disk that refuses
-    is a warning: it must not end the training.
+    or is about to be full is one warning: it must end neither the training nor the log, whose room a checkpoint leaves.
     """
-    if writer.failure is not None:
-        return
-    path = checkpoint_path(writer.path)
-    # The log's lock keeps a second writer out, so that one name will do; what a kill leaves is then overwritten.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({"run_id": writer.header.run_id, **_encode(state)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as a RuntimeError of its archive writer.
-        temporary.unlink(missing_ok=True)
-        logger.warning("%s: no checkpoint was saved, the training goes on: %s", path, error)
+
+    def __init__(self, writer: RunLogWriter) -> None:
+        self._writer = writer
+        self._refused = False
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint by that state."""
+        if self._writer.failure is not None:
+            return
+        path = checkpoint_path(self._writer.path)
+        # The log's lock keeps a second writer out, so that one name will do; what a kill leaves is then overwritten.
+        temporary = path.with_name(f".{path.name}.tmp")
+        whole = io.BytesIO()
+        torch.save({"run_id": self._writer.header.run_id, **_encode(state)}, whole)
+        try:
+            shortage = reason_not_to_start(path.parent, whole.tell())
+            if shortage is None:
+                with temporary.open("wb") as file:
+                    file.write(whole.getbuffer())
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            shortage = reason_of(error)
+        if shortage is not None and not self._refused:
+            logger.warning("%s: no checkpoint was saved, the training goes on: %s", path, shortage)
+        self._refused = shortage is not None
 
 
 def load_checkpoint(log: Path, header: Header) -> dict[str, Any]:

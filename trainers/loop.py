@@ -13,7 +13,7 @@ from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import State
 from thermotui.runlog.writer import RunLogWriter
-from trainers.checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from trainers.checkpoint import Checkpoints, checkpoint_path, load_checkpoint
 from trainers.config import TrainConfig, from_flat
 from trainers.header import make_header
 from trainers.recorder import rows_from
@@ -104,11 +104,12 @@ def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: boo
     flushed = 0.0
     saved = time.monotonic()
     reason = ""
+    checkpoints = Checkpoints(writer)
     with catching() as wish:
         if not begun:
             training.begin()
             _flush(training, writer)
-            _save(training, writer)
+            _save(training, writer, checkpoints)
         while training.step < config.steps and not reason:
             training.advance()
             now = time.monotonic()
@@ -120,16 +121,16 @@ def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: boo
                 reason = _reason_to_stop(training, wish, alerts, began)
                 if saves or reason:
                     saved = now
-                    _save(training, writer)
+                    _save(training, writer, checkpoints)
         state: State = "interrupted" if reason else "finished"
         writer.close(state, reason)
     return Outcome(state, training.step, reason, writer.path, wish.signal or 0)
 
 
-def _save(training: Training, writer: RunLogWriter) -> None:
+def _save(training: Training, writer: RunLogWriter, checkpoints: Checkpoints) -> None:
     """A checkpoint, after all rows up to its step have reached the file."""
     writer.flush()
-    save_checkpoint(writer, training.state_dict())
+    checkpoints.save(training.state_dict())
 
 
 def _checkpoint_due(training: Training, elapsed: float) -> bool:

@@ -29,17 +29,20 @@ def reason_to_stop(descriptor: int, waiting_bytes: int) -> str | None:
     """Why the log must be closed now, while that still works; None where there is room and the file has a name."""
     if os.fstat(descriptor).st_nlink == 0:
         return "its file was deleted"
-    return _shortage(os.fstatvfs(descriptor), waiting_bytes)
+    return _shortage(os.fstatvfs(descriptor), 2 * waiting_bytes)
 
 
-def reason_not_to_start(directory: Path) -> str | None:
-    """Why a log in `directory` would have no room; None where it has. HDF5 survives no full disk while it makes one."""
-    return _shortage(os.statvfs(directory), 0)
+def reason_not_to_start(directory: Path, needed_bytes: int = 0) -> str | None:
+    """Why a log in `directory`, or a file of `needed_bytes` beside one, would have no room; None where it has.
+
+    HDF5 survives no full disk while it makes a log.
+    """
+    return _shortage(os.statvfs(directory), needed_bytes)
 
 
-def _shortage(space: os.statvfs_result, waiting_bytes: int) -> str | None:
+def _shortage(space: os.statvfs_result, needed_bytes: int) -> str | None:
     free = space.f_bavail * space.f_frsize
-    return f"the disk is full ({free / 2**20:.1f} MiB left)" if free < RESERVE_BYTES + 2 * waiting_bytes else None
+    return f"the disk is full ({free / 2**20:.1f} MiB left)" if free < RESERVE_BYTES + needed_bytes else None
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
