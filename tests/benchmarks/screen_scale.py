@@ -28,7 +28,7 @@ from thermotui.runlog.schema import STREAMS, row_dtype
 from thermotui.runlog.writer import RunLogWriter
 
 LAYERS, COLUMNS, LINES = 24, 240, 72
-BLOCK = 1 << 16
+BLOCK = 1 << 14
 STRIDES = {"steps": 1, "thermo": 100, "reservoir": 100}
 SILENCE = 0.15
 KEYS = "hhhllll++--"
