@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -29,6 +30,10 @@ COMMANDS: dict[str, str] = {
 """Name and help of every command; `import` lives in import_.py, since the word is Python's."""
 
 
+FAULT = 70
+"""Exit status of a fault of ours: EX_SOFTWARE of sysexits.h."""
+
+
 class LazyGroup(TyperGroup):
     """Lists commands from the table above; imports one only when it is called."""
 
@@ -39,12 +44,13 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"thermotui.cli.{'import_' if cmd_name == 'import' else cmd_name}")
+        module.app._add_completion = False
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -67,3 +73,7 @@ def main() -> None:
         # complain about it a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception:
+        # Status 1 is the answer "anomalies found": a fault of ours must not look like it.
+        traceback.print_exc()
+        sys.exit(FAULT)
