@@ -44,18 +44,24 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"thermotui.cli.{'import_' if cmd_name == 'import' else cmd_name}")
-        module.app._add_completion = False
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
 def root() -> None:
     """Watch the learning of a probabilistic model as the thermodynamic process that it is."""
+
+
+UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+"""What typer raises for words it cannot use; it carries the class inside and names only its child."""
+
+SOFTWARE_FAULT = 70
+"""Exit status of a fault of ours (EX_SOFTWARE): 1 means that anomalies were found, 2 bad input."""
 
 
 def main() -> None:
@@ -64,16 +70,28 @@ def main() -> None:
     # It is read when the library starts, and children inherit it.
     os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
     try:
-        app()
+        status = app(standalone_mode=False)
     except InputError as error:
-        print(f"thermotui: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our standard output went away (`| head`); the interpreter's own flush at exit must not
-        # complain about it a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except Exception:
-        # Status 1 is the answer "anomalies found": a fault of ours must not look like it.
+        _leave(str(error), 2)
+    except UsageError as error:
+        _leave(_sentence(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception:  # noqa: BLE001  # the last guard: whatever it is, it must not pass for "anomalies found"
         traceback.print_exc()
-        sys.exit(FAULT)
+        sys.exit(SOFTWARE_FAULT)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave(sentence: str, status: int) -> None:
+    print(f"thermotui: {sentence}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+def _sentence(error: Exception) -> str:
+    """The words of a usage error, without those of the validator behind it; the help itself where none were given."""
+    context = getattr(error, "ctx", None)
+    said = str(getattr(error, "format_message", lambda: error)()).replace("Value error, ", "")
+    if not said or said.startswith((" ", "\n", "Usage")):
+        return said.strip() or "no command was given; see `thermotui --help`"
+    return said if context is None else f"{said.rstrip('.')}; see `{context.command_path} --help`"
