@@ -88,9 +88,11 @@ class RowBuffer:
             try:
                 for name, value in values.items():
                     columns[name][at] = value
-            except (KeyError, ValueError, TypeError) as error:
+            except BaseException as error:
                 block.rows[at] = self._default[0]
-                raise self._refusal(values, error) from error
+                if isinstance(error, (KeyError, ValueError, TypeError)):
+                    raise self._refusal(values, error) from error
+                raise
             block.count = at + 1
             if block.count == self._capacity:
                 self._turn()
@@ -131,6 +133,11 @@ class RowBuffer:
                 self._turn()
             blocks, self._full = self._full, []
         return blocks
+
+    def put_back(self, blocks: list[Block]) -> None:
+        """Have blocks that were taken, and not written, taken again first."""
+        with self._lock:
+            self._full[:0] = blocks
 
     def recycle(self, blocks: list[Block]) -> None:
         """Make written blocks available to the training thread again."""

@@ -20,7 +20,7 @@ from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
 from thermotui.runlog.storage import Storage, lock_file, new_storage
 from thermotui.runlog.table import Table
-from thermotui.runlog.writer import COPY_ROWS, heartbeat, one_row
+from thermotui.runlog.writer import COPY_BYTES, heartbeat, one_row
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
 def _sound_blocks(table: Table) -> Iterator[Rows | int]:
     """The rows in blocks of neighbouring readable chunks; for chunks that are not, the number of rows they held."""
     whole = table.whole_chunks()
-    many = max(1, COPY_ROWS // table.chunk_rows)
+    many = max(1, COPY_BYTES // (table.chunk_rows * table.dtype.itemsize))
     for first in range(0, len(whole), many):
         last = min(first + many, len(whole))
         block = _read(table, first, last) if whole[first:last].all() else None

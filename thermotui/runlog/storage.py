@@ -109,8 +109,10 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
             raise RunLogError(path, f"cannot be written: {shortage}; make room or choose another --log")
         file = create_file(temporary, header)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        # A temporary that was there before may be another writer's, in the making.
+        if not isinstance(error, FileExistsError):
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         raise RunLogError(path, f"cannot be written ({reason_of(error)}); choose another --log") from error
     network = network_file_system(path)
     if network is not None:

@@ -38,7 +38,8 @@ CLOSE_SECONDS = 60.0
 """How long `close` waits for a write that hangs."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Rows that may wait for a slow disk before logging stops."""
-COPY_ROWS = 16_384
+COPY_BYTES = 16 * 1024 * 1024
+"""What is copied at a time, from log to log; a row of many layers has kilobytes."""
 
 logger = logging.getLogger("thermotui")
 
@@ -63,6 +64,8 @@ class RunLogWriter:
         self._io = threading.RLock()
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._storing = False
+        self._closing = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="thermotui-runlog", daemon=True)
         atexit.register(self._close_at_exit)
@@ -141,19 +144,23 @@ class RunLogWriter:
             self._drain()
 
     def close(self, state: State = "finished", message: str = "") -> None:
-        """Write what is left and the final state, and close the file; a second call does nothing."""
+        """Write what is left and the final state, and close the file; a second call does nothing.
+
+        A call that KeyboardInterrupt cuts short is made good by the next, at the latest when the program ends.
+        """
         if self._closed or os.getpid() != self._process:
             return
-        self._closed = True
-        atexit.unregister(self._close_at_exit)
+        self._closing = True
         self._stop.set()
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             self._fail(f"the disk did not answer for {CLOSE_SECONDS:.0f} s")
-            return
-        self.flush()
-        self._end(state, message)
+        else:
+            self.flush()
+            self._end(state, message)
+        self._closed = True
+        atexit.unregister(self._close_at_exit)
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +176,7 @@ class RunLogWriter:
             self.close("failed", f"{type(error).__name__}: {error}")
 
     def _accepts_rows(self) -> bool:
-        if self._closed:
+        if self._closing:
             raise ValueError(f"{self.path}: the log is closed")
         return self.failure is None
 
@@ -195,17 +202,31 @@ class RunLogWriter:
 
     def _drain(self) -> None:
         """Write and flush all waiting rows. Errors of the file end here: they must not reach the training."""
-        taken = {name: buffer.take() for name, buffer in self._buffers.items()}
+        taken: dict[str, list[Block]] = {}
         storage = self._storage
-        if storage is not None:
-            waiting = sum(block.rows.nbytes for blocks in taken.values() for block in blocks)
+        if storage is None:
+            for buffer in self._buffers.values():
+                buffer.recycle(buffer.take())
+        else:
             try:
+                for name, buffer in self._buffers.items():
+                    taken[name] = buffer.take()
+                waiting = sum(block.rows.nbytes for blocks in taken.values() for block in blocks)
                 reason = self.failure or storage.reason_to_stop(waiting)
                 if reason is None:
                     self._write(storage, taken)
             except Exception as error:  # noqa: BLE001 - HDF5 raises OSError, RuntimeError, ValueError and KeyError
                 self._fail(reason_of(error))
                 self._abandon(storage)
+            except BaseException:
+                # KeyboardInterrupt, where this is the main thread. A table may now be longer than its rows.
+                if self._storing:
+                    self._fail("interrupted while rows were written")
+                    self._abandon(storage)
+                else:
+                    for name, blocks in taken.items():
+                        self._buffers[name].put_back(blocks)
+                raise
             else:
                 if reason is not None:
                     self._fail(reason)
@@ -213,14 +234,20 @@ class RunLogWriter:
         for name, blocks in taken.items():
             self._buffers[name].recycle(blocks)
 
-    def _write(self, storage: Storage, taken: Mapping[str, list[Block]]) -> None:
-        for name, blocks in taken.items():
-            if blocks:
-                storage.store(name, [block.rows[: block.count] for block in blocks])
+    def _write(self, storage: Storage, taken: dict[str, list[Block]]) -> None:
+        """Write the blocks; those of a stream leave `taken` once they are stored."""
+        for name, buffer in self._buffers.items():
+            if not (blocks := taken[name]):
+                continue
+            if name == "steps":
+                last = blocks[-1]
+                self._step = max(self._step, int(last.rows["step"][last.count - 1]))
+            self._storing = True
+            storage.store(name, [block.rows[: block.count] for block in blocks])
+            del taken[name]
+            self._storing = False
+            buffer.recycle(blocks)
         storage.flush_tables()
-        if taken["steps"]:
-            last = taken["steps"][-1]
-            self._step = max(self._step, int(last.rows["step"][last.count - 1]))
         now = time.monotonic()
         if now - self._flushed >= FILE_FLUSH_SECONDS:
             self._flushed = now
@@ -271,8 +298,9 @@ def begin(storage: Storage, header: Header, step: int) -> None:
 def copy_rows(source: RunLogReader, target: Storage, last_step: int) -> None:
     """Copy every row of `source` up to and with `last_step` into a file that no reader has seen yet."""
     for stream in STREAMS:
-        for start in range(0, source.length(stream), COPY_ROWS):
-            rows = source.read(stream, None, start, start + COPY_ROWS)
+        many = max(1, COPY_BYTES // row_dtype(STREAMS[stream], source.header).itemsize)
+        for start in range(0, source.length(stream), many):
+            rows = source.read(stream, None, start, start + many)
             rows = rows[rows["step"] <= last_step]
             if stream == "alerts":
                 # The end of an alert has the step of its beginning; one that came later is found again.
