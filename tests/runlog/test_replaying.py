@@ -38,9 +38,10 @@ def recorded(tmp_path: Path, header, rows) -> Path:
 def test_a_replay_comes_live_and_ends_the_same(recorded: Path, tmp_path: Path) -> None:
     live = tmp_path / "live.h5"
     begin = time.monotonic()
-    thread = threading.Thread(target=replay, args=(recorded, live, 2.0, None))
+    thread = threading.Thread(target=replay, args=(recorded, live, 0.5, None))
     thread.start()
     while not live.exists():
+        assert thread.is_alive()
         time.sleep(0.01)
     alerts_at: dict[int, int] = {}
     states = set()
@@ -52,7 +53,7 @@ def test_a_replay_comes_live_and_ends_the_same(recorded: Path, tmp_path: Path) -
             time.sleep(0.02)
     thread.join()
     taken = time.monotonic() - begin
-    assert 1.8 < taken < 6
+    assert taken > 7.2
     assert states >= {"running"}
     assert alerts_at[0] < 2000 <= alerts_at[1] < 3000 <= alerts_at[2]
     with RunLogReader(recorded) as old, RunLogReader(live) as new:
@@ -64,7 +65,7 @@ def test_a_replay_comes_live_and_ends_the_same(recorded: Path, tmp_path: Path) -
                 if field != "time":
                     np.testing.assert_array_equal(before[field], after[field])
         times = new.read("steps")["time"]
-        assert times[-1] - times[0] == pytest.approx(3.999 / 2, abs=1e-5)
+        assert times[-1] - times[0] == pytest.approx(3.999 / 0.5, abs=1e-5)
         assert abs(times[0] - new.header.created) < 1
         state = new.state()
         assert (state.state, state.message) == ("finished", "replay of recorded.h5")

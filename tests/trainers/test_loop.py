@@ -270,6 +270,11 @@ def test_sigint_ends_the_command_with_a_closed_log(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (log.exists() and len(rows(log, "steps"))) and time.monotonic() < deadline:
         time.sleep(0.1)
+    try:
+        assert log.exists() and len(rows(log, "steps"))
+    except BaseException:
+        process.kill()
+        raise
     process.send_signal(signal.SIGINT)
     output, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT

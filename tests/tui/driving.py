@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from thermotui.tui.app import Settings, WatchApp
 from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.main_screen import MainScreen
 from thermotui.tui.poller import Poller
+
+DEADLINE = 30.0
+"""Seconds that the screen may take to show something."""
 
 
 class DirectReading:
@@ -53,7 +57,8 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until the newest question is answered and shown."""
     app = pilot.app
     assert isinstance(app, WatchApp)
-    for _ in range(300):
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
         await pilot.pause(0.01)
         shown = app.main.snapshots.get(app.main.selected)
         unreadable = any(run.problem for run in app.main.runs if run.path == app.main.selected)
@@ -72,7 +77,8 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 
 async def wait_for(pilot: Pilot[None], words: str) -> None:
     """Wait until the words are on the screen."""
-    for _ in range(150):
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
         await pilot.pause(0.05)
         if words in text_of(pilot):
             return

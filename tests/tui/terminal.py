@@ -58,6 +58,12 @@ class Terminal:
             assert time.monotonic() < until, f"never saw {words!r}:\n{self.text}\n{bytes(self.raw[-2000:])!r}"
             self.read(0.1)
 
+    def wait_for_silence(self, silence: float, seconds: float) -> None:
+        """Read until nothing has come for `silence` seconds."""
+        until = time.monotonic() + seconds
+        while self.read(silence):
+            assert time.monotonic() < until, f"never silent:\n{self.text}\n{bytes(self.raw[-2000:])!r}"
+
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self.descriptor, keys.encode())
@@ -67,7 +73,7 @@ class Terminal:
         """What stands on the screen."""
         return "\n".join(line.rstrip() for line in self.emulator.display)
 
-    def wait_for_end(self, seconds: float = 10) -> int:
+    def wait_for_end(self, seconds: float = 30) -> int:
         """The exit status."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

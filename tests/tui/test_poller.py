@@ -44,10 +44,10 @@ def test_a_hang_is_ended_and_becomes_a_card_on_its_file(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     corrupt = tmp_path / "hang.h5"
     corrupt.write_bytes(b"\x89HDF\r\n\x1a\n")
-    with ReadingProcess([finished, corrupt], patience=2.0) as process:
+    with ReadingProcess([finished, corrupt], patience=10.0) as process:
         started = time.monotonic()
         assert process.ask(Query()) is None
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
         tick = process.ask(Query((str(finished),)))
         assert tick is not None
         states = {summary.name: summary for summary in tick.summaries}
