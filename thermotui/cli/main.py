@@ -31,7 +31,7 @@ COMMANDS: dict[str, str] = {
 
 
 FAULT = 70
-"""Exit status of a fault of ours: EX_SOFTWARE of sysexits.h."""
+"""Exit status of a fault of ours (EX_SOFTWARE of sysexits.h): 1 means that anomalies were found, 2 bad input."""
 
 
 class LazyGroup(TyperGroup):
@@ -39,6 +39,15 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our standard output went away (`| head`); the interpreter's own flush at exit must not
+            # complain about it a second time. Typer would leave with status 1.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
@@ -60,10 +69,6 @@ def root() -> None:
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
 """What typer raises for words it cannot use; it carries the class inside and names only its child."""
 
-SOFTWARE_FAULT = 70
-"""Exit status of a fault of ours (EX_SOFTWARE): 1 means that anomalies were found, 2 bad input."""
-
-
 def main() -> None:
     """Entry point of the `thermotui` script: one sentence and status 2 for bad input, never a traceback."""
     # A file may name a filter, which HDF5 would look up among the plug-ins it finds; "::" is its word for "load none".
@@ -79,7 +84,7 @@ def main() -> None:
         sys.exit(130)
     except Exception:  # noqa: BLE001  # the last guard: whatever it is, it must not pass for "anomalies found"
         traceback.print_exc()
-        sys.exit(SOFTWARE_FAULT)
+        sys.exit(FAULT)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -95,6 +98,10 @@ class WatchApp(App[None]):
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""
         self.poller.mailbox.listen(self._tell)
+        if threading.current_thread() is threading.main_thread():
+            # Ended from outside, by `kill` or a dropped connection, the terminal is to be left as it was found.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
 
     def _tell(self) -> None:
         self.post_message(self.Ticked())

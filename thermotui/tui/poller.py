@@ -176,11 +176,11 @@ class Poller(threading.Thread):
             except InputError as error:
                 self.mailbox.fail(str(error))
                 return
-            except (OSError, ValueError):
-                if self._ended.is_set():
-                    # The process and its pipes were closed under us: the screen is gone.
-                    return
-                raise
+            except Exception as error:  # noqa: BLE001  # a dead thread would leave a frozen screen that looks alive
+                # After `stop` the process and its pipes are closed under us: the screen is gone.
+                if not self._ended.is_set():
+                    self.mailbox.fail(f"reading stopped: {type(error).__name__}: {error}")
+                return
             if self._ended.is_set():
                 return
             if tick is None:
