@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop after the present step."""
+"""SIGINT, SIGTERM and SIGHUP as a wish to stop after the present step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class StopWish:
 
 @contextmanager
 def catching() -> Iterator[StopWish]:
-    """While open, the first SIGINT or SIGTERM is a wish; a second one of its kind acts as it would without us."""
+    """While open, the first SIGINT, SIGTERM or SIGHUP is a wish; a second one of its kind acts as it would without us.
+
+    Those that are ignored stay so: `nohup`, or a shell's background job.
+    """
     wish = StopWish()
     if threading.current_thread() is not threading.main_thread():
         yield wish
@@ -29,8 +32,12 @@ def catching() -> Iterator[StopWish]:
         wish.signal = signal.Signals(number)
         signal.signal(number, previous[number])
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.getsignal(number)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handler = signal.getsignal(number)
+        # None is a handler that was not set from Python: it could not be put back.
+        if handler is None or handler == signal.SIG_IGN:
+            continue
+        previous[number] = handler
         signal.signal(number, handle)
     try:
         yield wish

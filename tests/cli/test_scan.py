@@ -216,3 +216,19 @@ def test_a_server_that_refuses_is_not_asked_again(listener: tuple[str, type[List
     with pytest.raises(InputError, match="status 404"):
         post(url, {})
     assert len(handler.bodies) == 1
+
+
+def test_a_directory_named_csv_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").mkdir()
+    result = RUNNER.invoke(app, [str(tmp_path / "d.csv")])
+    assert isinstance(result.exception, InputError)
+
+
+def test_all_alerts_are_delivered_though_one_delivery_fails(csv: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.csv"
+    second.write_text(csv.read_text())
+    counter = tmp_path / "count"
+    program = f"import sys; open({str(counter)!r}, 'a').write('x'); sys.exit(1)"
+    result = RUNNER.invoke(app, [str(csv), str(second), "--exec", f'{sys.executable} -c "{program}"'])
+    assert result.exit_code == 2
+    assert len(counter.read_text()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import time
@@ -38,8 +39,12 @@ def run_command(arguments: Sequence[str], payload: dict[str, Any]) -> None:
 
 def check_url(url: str) -> None:
     """InputError for anything but an http or https URL with a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
         raise InputError(f"--webhook: {url!r} is no http:// or https:// URL")
 
 
@@ -61,8 +66,10 @@ def post(url: str, payload: dict[str, Any], *, sleep: Callable[[float], None] = 
             error.close()
             if error.code < 500:
                 raise InputError(f"--webhook: {url} answered with {reason}") from error
-        except OSError as error:
-            reason = str(getattr(error, "reason", error))
+        except ValueError as error:
+            raise InputError(f"--webhook: {url!r} cannot be asked ({error})") from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
         if attempt < ATTEMPTS - 1:
             sleep(FIRST_PAUSE * 2**attempt)
     raise InputError(f"--webhook: {url} did not take the alert in {ATTEMPTS} attempts ({reason})")

@@ -113,4 +113,8 @@ def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
         remarks.append("one ensemble varies the seed (I(X;Θ|B)), another the data (I(X;Θ)): different informations")
     if len({inspection.state.step for inspection in inspections}) > 1:
         remarks.append("the runs stand at different steps: running totals are compared as they stand")
+    partial = [inspection for inspection in inspections if inspection.alerts_searched_to is not None]
+    if partial:
+        reached = ", ".join(f"{run.path} up to step {run.alerts_searched_to:,}" for run in partial)
+        remarks.append(f"alerts were searched in part ({reached}): `thermotui scan` searches the whole run")
     return tuple(remarks)

@@ -13,6 +13,7 @@ from thermotui.analysis.panels import PANELS, Panel
 from thermotui.detect.alert import KINDS, Alert
 from thermotui.detect.intervals import Interval
 from thermotui.errors import InputError
+from thermotui.runlog.exchange.selection import new_output
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS, Header
 
@@ -31,13 +32,17 @@ def panel_names() -> tuple[str, ...]:
     return (*(panel.name for panel in PANELS), TEMPERATURE)
 
 
-def draw_run(log: RunLogReader, names: Sequence[str], steps: tuple[int, int] | None, output: Path) -> None:
+def draw_run(
+    log: RunLogReader, names: Sequence[str], steps: tuple[int, int] | None, output: Path, *, force: bool = False
+) -> None:
     """Draw the panels `names` of one run (empty: all that hold data) to `output`.
 
     steps: the range [first, last] of optimizer steps, None for all. Raises InputError for an unknown panel or format,
-    for panels without data, and where matplotlib is not installed; nothing is written then.
+    for panels without data, where matplotlib is not installed, where `output` exists and `force` is not set, and where
+    it cannot be written; nothing is written then.
     """
-    if output.suffix.removeprefix(".").lower() not in FORMATS:
+    kind = output.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
         raise InputError(f"{output}: a picture's name ends in {', '.join('.' + name for name in FORMATS)}")
     unknown = [name for name in names if name not in panel_names()]
     if unknown:
@@ -71,7 +76,8 @@ def draw_run(log: RunLogReader, names: Sequence[str], steps: tuple[int, int] | N
         if steps:
             axes.set_xlim(*steps)
     figure.suptitle(_title(log.header))
-    figure.savefig(output, dpi=150)
+    with new_output(output, force) as temporary:
+        figure.savefig(temporary, dpi=150, format=kind)
 
 
 def _title(header: Header) -> str:

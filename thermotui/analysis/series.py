@@ -89,6 +89,8 @@ def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
                 yield {name: cell for name, cell in row.items() if name is not None and cell is not None}
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not a CSV table ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:

@@ -186,12 +186,12 @@ def _autocorrelation(log: RunLogReader, length: int, at: int | None) -> Autocorr
 def _interval_balances(
     log: RunLogReader, follower: AlertFollower, last_step: int
 ) -> tuple[tuple[Interval, BalanceSheet], ...]:
-    """The balance of each valid interval: between its first and its last row of `thermo`."""
+    """The balance of each valid interval: between its first and its last row of `thermo` within [start, end)."""
     sheets = []
     for interval in follower.valid_intervals(last_step):
         if interval.layer != -1:
             continue
-        start, stop = log.row_range("thermo", interval.start, interval.end)
+        start, stop = log.row_range("thermo", interval.start, interval.end - 1)
         if stop - start < 2:
             continue
         rows = [log.read("thermo", start=row, stop=row + 1)[0] for row in (start, stop - 1)]

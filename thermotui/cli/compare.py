@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from thermotui.analysis.comparison import Comparison
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 PIPE_WIDTH = 160
 """Columns where standard output is no terminal and has no width of its own."""
@@ -90,7 +90,8 @@ def _deviation(deviation: float, *, comparable: bool) -> str:
 
 
 def _ratio(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value / values[0]:.3g}" if values[0] else "—" for value in values[1:])
+    ratios = (value / values[0] if values[0] else math.nan for value in values[1:])
+    return ", ".join("—" if math.isnan(ratio) else f"{ratio:.3g}" for ratio in ratios)
 
 
 def _cell(value: Any) -> str:

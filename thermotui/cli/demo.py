@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -35,7 +35,6 @@ def demo(
             if run.wait_for_log():
                 if on_a_terminal():
                     watch_in_foreground(path)
-                    run.interrupt()
                 else:
                     while run.process.poll() is None:
                         _print_frame(path)
@@ -43,10 +42,14 @@ def demo(
                             run.process.wait(FRAME_SECONDS)
                     _print_frame(path)
         except KeyboardInterrupt:
+            pass
+        finally:
             run.interrupt()
-        if run.process.returncode:
+        if run.process.returncode and not run.interrupted:
             sys.stderr.write(run.said())
             sys.exit(run.process.returncode)
+    if not path.exists():
+        return
     typer.echo(f"log: {path}", err=True)
     typer.echo(f"look again with: thermotui watch {path}    or: thermotui inspect {path}", err=True)
 

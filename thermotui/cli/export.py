@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from thermotui.runlog.exchange.selection import Selection
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Format(StrEnum):

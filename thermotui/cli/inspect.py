@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from thermotui.analysis.inspection import Inspection
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 PIPE_WIDTH = 160
 

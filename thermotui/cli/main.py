@@ -48,6 +48,9 @@ class LazyGroup(TyperGroup):
             # complain about it a second time. Typer would leave with status 1.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
+        except SystemExit as leaving:
+            # rich has caught it first, and leaves with status 1 as well.
+            sys.exit(141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
@@ -68,6 +71,7 @@ def root() -> None:
 
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
 """What typer raises for words it cannot use; it carries the class inside and names only its child."""
+
 
 def main() -> None:
     """Entry point of the `thermotui` script: one sentence and status 2 for bad input, never a traceback."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -19,6 +19,7 @@ def plot(
     ] = None,
     panel: Annotated[list[str] | None, typer.Option(help="A panel to draw, repeatable; default: all.")] = None,
     steps: Annotated[str | None, typer.Option(help="FIRST:LAST, a range of steps.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is at --output.")] = False,
 ) -> None:
     """Draw all panels of a run, or some."""
     from thermotui.analysis.pictures import draw_run
@@ -26,7 +27,7 @@ def plot(
 
     picture = output or Path(f"{file.stem}.svg")
     with RunLogReader(file) as log:
-        draw_run(log, panel or [], _range(steps), picture)
+        draw_run(log, panel or [], _range(steps), picture, force=force)
     typer.echo(picture)
 
 

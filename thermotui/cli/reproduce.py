@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("figure3",)
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 PIPE_WIDTH = 160
 
@@ -58,7 +59,7 @@ def scan(
 ) -> None:
     """Find anomalies and valid reservoir intervals.
 
-    Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input.
+    Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered.
     """
     import shlex
 
@@ -97,7 +98,11 @@ def scan(
         console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         for scanned in scans:
             _print(console, scanned, every=every)
-    _act(scans, command, webhook)
+    failures = _act(scans, command, webhook)
+    for failure in failures:
+        typer.echo(f"thermotui: {failure}", err=True)
+    if failures:
+        raise typer.Exit(2)
     if any(_fails(alert, kinds) for scanned in scans for alert in scanned.alerts):
         raise typer.Exit(1)
 
@@ -119,19 +124,29 @@ def _fails(alert: Alert, kinds: frozenset[str] | None) -> bool:
     return alert.severity != "minor" if kinds is None else alert.kind in kinds
 
 
-def _act(scans: Sequence[Scan], command: Sequence[str], webhook: str | None) -> None:
+def _act(scans: Sequence[Scan], command: Sequence[str], webhook: str | None) -> list[str]:
+    """Deliver every alert above minor; what failed, each thing said once."""
     from thermotui.analysis.actions import post, run_command
     from thermotui.analysis.scanning import to_json
+    from thermotui.errors import InputError
 
+    failures: dict[str, None] = {}
     for scanned in scans if command or webhook else ():
         for alert in to_json(scanned)["alerts"]:
             if alert["severity"] == "minor":
                 continue
             payload = {"file": str(scanned.file), "alert": alert}
+            deliveries: list[Callable[[], None]] = []
             if command:
-                run_command(command, payload)
+                deliveries.append(partial(run_command, command, payload))
             if webhook is not None:
-                post(webhook, payload)
+                deliveries.append(partial(post, webhook, payload))
+            for deliver in deliveries:
+                try:
+                    deliver()
+                except InputError as error:
+                    failures[str(error)] = None
+    return list(failures)
 
 
 def _print(console: Console, scanned: Scan, *, every: bool) -> None:

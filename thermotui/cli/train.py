@@ -19,7 +19,9 @@ from thermotui.errors import InputError
 from trainers.config import TrainConfig, resolve, spelled
 from trainers.families.registry import FAMILIES, Family
 
-app = typer.Typer(no_args_is_help=True, help="Train a family of probabilistic model and log its thermodynamics.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Train a family of probabilistic model and log its thermodynamics."
+)
 
 RUN_OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "log": (Path | None, None, "Log to write; default: a telling name under runs/."),
@@ -91,7 +93,7 @@ def default_log(family: str, config: TrainConfig) -> Path:
     """A telling name under runs/."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     size = f"b{config.batch_size}-lr{config.learning_rate:g}-k{config.ensemble}-s{config.seed}"
-    return Path("runs") / f"{family}-{size}-{stamp}.h5"
+    return Path("runs") / f"{family}-{size}-{stamp}-{os.getpid()}.h5"
 
 
 def _is_given(command_line: typer.Context, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from thermotui.errors import InputError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 FIRST_LOOK = 1.0
 """Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
@@ -71,9 +72,10 @@ def _open_screen(
     from thermotui.tui.mailbox import Mailbox
     from thermotui.tui.poller import Poller, ReadingProcess
 
-    with ReadingProcess(places) as process:
+    with ReadingProcess(places) as process, ExitStack() as stack:
         poller = Poller(process, interval, Mailbox())
         poller.start()
+        stack.callback(poller.stop)
         from thermotui.tui.app import Settings, WatchApp
         from thermotui.tui.preferences import load_preferences, preferences_file
         from thermotui.tui.session import Session, load_session, save_session, session_file
@@ -90,7 +92,6 @@ def _open_screen(
         if first is not None and all(run.problem for run in first.summaries):
             raise InputError(first.summaries[0].problem)
         screen.run(mouse=not low_bandwidth)
-        poller.stop()
     if screen.failure:
         raise InputError(screen.failure)
     try:

@@ -18,13 +18,15 @@ FRAME_SECONDS = 3.0
 """Time between plain frames where there is no terminal."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Training:
     """A `thermotui train` in a child process of its own session, its words kept in a file."""
 
     process: subprocess.Popen[str]
     log: Path
     words: IO[str]
+    interrupted: bool = False
+    """Whether it was ended from here: its exit status then says no more than that."""
 
     def wait_for_log(self) -> bool:
         """Wait until the log is in place; False when the training ended before that."""
@@ -37,6 +39,7 @@ class Training:
     def interrupt(self) -> None:
         """End the training as Ctrl-C would, log closed; wait for it."""
         if self.process.poll() is None:
+            self.interrupted = True
             self.process.send_signal(signal.SIGINT)
         self.process.wait()
 

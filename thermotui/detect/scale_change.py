@@ -227,7 +227,7 @@ class ScaleChange:
                 best = looks.setdefault(int(ends[row]), {})
                 if abs(z[row, layer]) > abs(best.get(int(layer), (0.0,))[0]):
                     mean_now = float((now - middle)[row, 0, layer]) / w
-                    with np.errstate(over="ignore"):
+                    with np.errstate(over="ignore", invalid="ignore"):
                         mean_before = float(mean_now * np.exp(-g[row, layer]))
                     best[int(layer)] = (float(z[row, layer]), w, mean_before, mean_now)
         for at in sorted(looks):
