@@ -32,7 +32,8 @@ class ThermotuiCallback(Callback):
         if len(trainer.optimizers) != 1:
             raise InputError(f"the probe measures one optimizer, this module has {len(trainer.optimizers)}.")
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        options: dict[str, Any] = {"scaler": scaler, "family": type(module).__name__} | self._options
+        options: dict[str, Any] = {"scaler": scaler, "family": type(module).__name__, "start_step": trainer.global_step}
+        options |= self._options
         self._probe = Probe(module, trainer.optimizers[0], log=self._log, **options)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -15,13 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thermotui.analysis.monitoring import alert_of_row
 from thermotui.detect.alert import Alert
 from thermotui.detect.colour import epoch_echo
 from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
+from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
+from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import Header, Layer, State
 from thermotui.runlog.writer import RunLogWriter
 
@@ -73,6 +76,8 @@ class ProbeLog:
     def __post_init__(self) -> None:
         if self.rank:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
+        if self.start_step == 0 and self.path.exists():
+            raise InputError(f"{self.path} exists already; choose another log, or continue it with start_step.")
 
     def autocorrelation(self, step: int, values: Tensor, variance: Tensor) -> None:
         """One window's autocorrelation [L, lags] and its variance if η is white [L], on the device; its last step."""
@@ -126,7 +131,12 @@ class ProbeLog:
         """Make the file, or continue it: after the first step, when its `samples` and the estimators are known."""
         header = self._header(samples, estimators, obstacles, interval, note)
         if self.start_step > 0 and self.path.exists():
+            standing = _standing_alerts(self.path, self.start_step)
             self._writer = RunLogWriter.resume(self.path, self.start_step - 1)
+            # The detectors begin anew: they cannot end what those before them raised.
+            for alert in standing:
+                ended = asdict(alert) | {"end": self.start_step}
+                self._writer.append("alerts", time=time.time(), **ended)
         else:
             self._writer = RunLogWriter.create(self.path, header)
         self._interval = interval
@@ -230,6 +240,18 @@ class ProbeLog:
         return rows
 
 
+def _standing_alerts(path: Path, step: int) -> list[Alert]:
+    """The recorded alerts of the log at `path` that were raised before `step` and not ended by then."""
+    latest: dict[tuple[str, int, int], Alert] = {}
+    with RunLogReader(path) as log:
+        for row in log.read("alerts", start=0, stop=log.length("alerts")):
+            alert = alert_of_row(row)
+            # Ends that came later are dropped when the log is continued.
+            if alert.step < step and (alert.end is None or alert.end < step):
+                latest[alert.key] = alert
+    return [alert for alert in latest.values() if alert.end is None]
+
+
 def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDArray[np.float64]:
     """Scalars from the device in one transfer; numbers as they are."""
     result = np.full(len(values), missing)
@@ -237,6 +259,6 @@ def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDAr
     if tensors:
         result[list(tensors)] = torch.stack(list(tensors.values())).cpu().numpy()
     for i, value in enumerate(values):
-        if isinstance(value, int | float):
-            result[i] = value
+        if value is not None and not isinstance(value, Tensor):
+            result[i] = float(value)
     return result

@@ -60,6 +60,9 @@ class Step:
 
     def record(self, *, loss: Tensor | float | None = None, accuracy: Tensor | float | None = None) -> None:
         """Note the loss in nats and the accuracy (or a figure of your own); tensors stay on their device."""
+        for name, figure in (("loss", loss), ("accuracy", accuracy)):
+            if isinstance(figure, Tensor) and figure.numel() != 1:
+                raise InputError(f"the {name} of a step is one number, not a tensor of shape {tuple(figure.shape)}.")
         self.loss = loss.detach() if isinstance(loss, Tensor) else loss
         self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
 

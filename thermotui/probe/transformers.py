@@ -37,7 +37,12 @@ class ThermotuiCallback(TrainerCallback):
         **unused: Any,
     ) -> None:
         """Attach."""
-        options: dict[str, Any] = {"family": type(model).__name__, "steps": state.max_steps} | self._options
+        options: dict[str, Any] = {
+            "family": type(model).__name__,
+            "steps": state.max_steps,
+            "start_step": state.global_step,
+        }
+        options |= self._options
         self._probe = Probe(model, optimizer, log=self._log, **options)
         self._loss = model.register_forward_hook(self._note_loss)
 
