@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from thermotui.detect.alert import KINDS, SEVERITIES, Alert, Severity
+from thermotui.detect.alert import KINDS, Alert, Severity, alert_of_row
 from thermotui.detect.intervals import Interval, valid_intervals
 from thermotui.detect.settings import Settings
 from thermotui.runlog.reader import RunLogReader, RunState
@@ -95,24 +93,6 @@ def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
         ensemble=header.ensemble,
         batches_per_epoch=batches or None,
         settings=settings,
-    )
-
-
-def alert_of_row(row: np.void) -> Alert:
-    """The alert that one row of the `alerts` stream holds; text that is not UTF-8 is kept with escapes."""
-    values = {name: row[name].item() for name in row.dtype.names or ()}
-    text = {name: values[name].decode("utf-8", "backslashreplace") for name in ("kind", "severity", "message")}
-    # A log is not trusted input: an unknown severity must neither raise nor pass for a mild one.
-    severity: Severity = next((known for known in SEVERITIES if known == text["severity"]), "critical")
-    return Alert(
-        kind=text["kind"],
-        layer=int(values["layer"]),
-        start=int(values["start"]),
-        end=None if values["end"] < 0 else int(values["end"]),
-        step=int(values["step"]),
-        severity=severity,
-        p_value=float(values["p_value"]),
-        message=text["message"],
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 Severity = Literal["minor", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("minor", "warning", "critical")
 
@@ -72,3 +74,21 @@ class Alert:
     def withdrawn(self) -> bool:
         """Whether a later look took this alert back."""
         return self.end == self.start
+
+
+def alert_of_row(row: np.void) -> Alert:
+    """The alert that one row of the `alerts` stream holds; text that is not UTF-8 is kept with escapes."""
+    values = {name: row[name].item() for name in row.dtype.names or ()}
+    text = {name: values[name].decode("utf-8", "backslashreplace") for name in ("kind", "severity", "message")}
+    # A log is not trusted input: an unknown severity must neither raise nor pass for a mild one.
+    severity: Severity = next((known for known in SEVERITIES if known == text["severity"]), "critical")
+    return Alert(
+        kind=text["kind"],
+        layer=int(values["layer"]),
+        start=int(values["start"]),
+        end=None if values["end"] < 0 else int(values["end"]),
+        step=int(values["step"]),
+        severity=severity,
+        p_value=float(values["p_value"]),
+        message=text["message"],
+    )

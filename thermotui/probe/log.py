@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thermotui.analysis.monitoring import alert_of_row
-from thermotui.detect.alert import Alert
+from thermotui.detect.alert import Alert, alert_of_row
 from thermotui.detect.colour import epoch_echo
 from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
