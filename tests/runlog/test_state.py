@@ -120,8 +120,8 @@ def test_network_file_systems_are_told_from_local_ones(tmp_path: Path, header, m
     mounts.write_text("/dev/vda / ext4 rw 0 0\nserver:/x /home nfs4 rw 0 0\n/dev/vdb /home/my\\040disk xfs rw 0 0\n")
     assert network_file_system(Path("/home/runs/a.h5"), mounts) == "nfs4"
     assert network_file_system(Path("/home/my disk/a.h5"), mounts) is None
-    assert network_file_system(Path("/tmp/a.h5"), mounts) is None
-    assert network_file_system(Path("/tmp/a.h5"), tmp_path / "none") is None
+    assert network_file_system(Path("/data/a.h5"), mounts) is None
+    assert network_file_system(Path("/data/a.h5"), tmp_path / "none") is None
     monkeypatch.setattr(reader_module, "network_file_system", lambda path: "nfs")
     with RunLogWriter.create(tmp_path / "run.h5", header()) as writer, RunLogReader(tmp_path / "run.h5") as reader:
         writer.append("steps", step=1)

@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from thermotui.errors import InputError
 from thermotui.runlog.schema import Layer
+from thermotui.thermo.ledger import FIGURES
 from thermotui.thermo.trajectory import BLOCKS
 from thermotui.thermo.transition import Reading, Transition
 from trainers.batched import BatchedLinear, fill_gradients, fill_gradients_and_noise, recording
@@ -61,21 +62,7 @@ def build(options: EBMOptions, setup: Setup) -> EBM:
     return EBM(data, options, setup)
 
 
-BIASED_WITHOUT_METROPOLIS = (
-    "work",
-    "heat",
-    "entropy_conditional",
-    "entropy_marginal",
-    "ep_conditional",
-    "ep_marginal",
-    "ep_ignorance",
-    "l_info_lower",
-    "l_info_upper",
-    "l_info_window",
-    "m_info",
-    "learning_efficiency",
-    "log_partition",
-)
+BIASED_WITHOUT_METROPOLIS = (*FIGURES, "learning_efficiency")
 
 
 class EnergyNetwork(nn.Module):
