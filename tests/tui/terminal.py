@@ -47,9 +47,13 @@ class Terminal:
                 break
             if not data:
                 break
-            self.raw += data
-            self._stream.feed(data)
+            self.feed(data)
         return len(self.raw) - before
+
+    def feed(self, data: bytes) -> None:
+        """Show what came from the process."""
+        self.raw += data
+        self._stream.feed(data)
 
     def wait_for(self, words: str, seconds: float = 20) -> None:
         """Read until the words stand on the screen."""
