@@ -8,7 +8,8 @@ from pathlib import Path
 from thermotui.tui.actions import BY_NAME
 from thermotui.tui.app import Settings, WatchApp
 from thermotui.tui.mailbox import Mailbox
-from thermotui.tui.poller import Poller, ReadingProcess
+from thermotui.tui.poller import Poller
+from thermotui.tui.reading import ReadingProcess
 
 HERE = Path(__file__).parent
 SAMPLE_RUNS = HERE.parent.parent / "sample_runs"

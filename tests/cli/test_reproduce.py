@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from thermotui.cli.main import app
+from thermotui.cli.commands import app
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 

@@ -15,7 +15,8 @@ from tests.tui import scripted
 from thermotui.analysis.snapshot import Query, Tick
 from thermotui.errors import InputError
 from thermotui.tui.mailbox import Mailbox
-from thermotui.tui.poller import Poller, ReadingProcess
+from thermotui.tui.poller import Poller
+from thermotui.tui.reading import ReadingProcess
 
 
 def test_answers_with_curves_that_the_log_holds(finished: Path) -> None:

@@ -1,76 +1,15 @@
-"""The roof: finds the command by name and imports that command's module alone, so that `watch` never pays for torch."""
+"""The roof: one sentence and an exit status for whatever goes wrong, and the shortest way to the screen."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
-from typing import Any
-
-import typer
-from typer.core import TyperGroup
 
 from thermotui.errors import InputError
 
-COMMANDS: dict[str, str] = {
-    "demo": "Train on the bundled digits and watch it: start here.",
-    "train": "Train a family of probabilistic model and log its thermodynamics.",
-    "watch": "Watch run logs live in the terminal.",
-    "inspect": "Say what a run is and whether its thermodynamics adds up.",
-    "scan": "Find anomalies and valid reservoir intervals; exit status 1 if there are any.",
-    "compare": "Compare runs: configuration, balance sheet, temperatures, alerts.",
-    "plot": "Draw a run as PNG, SVG or PDF.",
-    "export": "Write a log's streams as CSV, Parquet, NPZ or TensorBoard events.",
-    "import": "Make a run log from the files of another tool.",
-    "repair": "Save what is sound in a damaged log.",
-    "replay": "Send a finished run through the live path.",
-    "reproduce": "Reproduce the paper's Figure 3.",
-}
-"""Name and help of every command; `import` lives in import_.py, since the word is Python's."""
-
-
 FAULT = 70
 """Exit status of a fault of ours (EX_SOFTWARE of sysexits.h): 1 means that anomalies were found, 2 bad input."""
-
-
-class LazyGroup(TyperGroup):
-    """Lists commands from the table above; imports one only when it is called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # The reader of our standard output went away (`| head`); the interpreter's own flush at exit must not
-            # complain about it a second time. Typer would leave with status 1.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
-        except SystemExit as leaving:
-            # rich has caught it first, and leaves with status 1 as well.
-            sys.exit(141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"thermotui.cli.{'import_' if cmd_name == 'import' else cmd_name}")
-        command = typer.main.get_command(module.app)
-        command.name = cmd_name
-        return command
-
-
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def root() -> None:
-    """Watch the learning of a probabilistic model as the thermodynamic process that it is."""
-
-
-UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
-"""What typer raises for words it cannot use; it carries the class inside and names only its child."""
 
 
 def main() -> None:
@@ -79,12 +18,10 @@ def main() -> None:
     # It is read when the library starts, and children inherit it.
     os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
     try:
-        status = app(standalone_mode=False)
+        status = _run(sys.argv[1:])
     except InputError as error:
         _leave(str(error), 2)
-    except UsageError as error:
-        _leave(_sentence(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         sys.exit(130)
     except Exception:  # noqa: BLE001  # the last guard: whatever it is, it must not pass for "anomalies found"
         traceback.print_exc()
@@ -92,15 +29,20 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _run(words: list[str]) -> object:
+    if words[:1] == ["watch"]:
+        from thermotui.cli.opening import open_screen, plain_request
+
+        # typer and pydantic take a third of the time in which the screen is up.
+        request = plain_request(words[1:])
+        if request is not None:
+            open_screen(request)
+            return 0
+    from thermotui.cli.commands import run
+
+    return run()
+
+
 def _leave(sentence: str, status: int) -> None:
     print(f"thermotui: {sentence}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
-
-
-def _sentence(error: Exception) -> str:
-    """The words of a usage error, without those of the validator behind it; the help itself where none were given."""
-    context = getattr(error, "ctx", None)
-    said = str(getattr(error, "format_message", lambda: error)()).replace("Value error, ", "")
-    if not said or said.startswith((" ", "\n", "Usage")):
-        return said.strip() or "no command was given; see `thermotui --help`"
-    return said if context is None else f"{said.rstrip('.')}; see `{context.command_path} --help`"

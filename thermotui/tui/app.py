@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Iterable
@@ -28,6 +29,9 @@ from thermotui.tui.session import Session
 from thermotui.tui.themes import all_themes, fitting_theme
 from thermotui.tui.thin_driver import thin_driver
 from thermotui.tui.views.view import Look
+
+SETTLING_SECONDS = 1.0
+"""Time after the first frame when nothing is imported or mounted any more that stays until the end."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class WatchApp(App[None]):
 
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""
+        if not gc.isenabled():
+            self.set_timer(SETTLING_SECONDS, _collect_again)
         self.poller.mailbox.listen(self._tell)
         if threading.current_thread() is threading.main_thread():
             # Ended from outside, by `kill` or a dropped connection, the terminal is to be left as it was found.
@@ -167,3 +173,9 @@ class WatchApp(App[None]):
     async def action_back(self) -> None:
         """Out of a filter, a full-screen panel, a focus, a zoom: one at a time."""
         self.main.go_back()
+
+
+def _collect_again() -> None:
+    """Switch the collector on that the start had switched off; what has been made until now is not looked through."""
+    gc.freeze()
+    gc.enable()

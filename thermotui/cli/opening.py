@@ -1,0 +1,99 @@
+"""Opening the screen: the shortest way from the command line to it, on which every import counts."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from thermotui.errors import InputError
+
+FIRST_LOOK = 1.0
+"""Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
+LOW_BANDWIDTH_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `thermotui watch` was asked for. paths: as given, none for the usual places; interval: in seconds."""
+
+    paths: tuple[Path, ...] = ()
+    interval: float = 1.0
+    theme: str = ""
+    ascii_only: bool = False
+    low_bandwidth: bool = False
+    fresh: bool = False
+
+
+def plain_request(words: Sequence[str]) -> Request | None:
+    """The request of a command line of nothing but paths and `--fresh`; None where that takes a parser to read.
+
+    The parser and what it imports would take as long as a third of all else on the way to the screen.
+    """
+    paths = tuple(Path(word) for word in words if word != "--fresh")
+    if any(word.startswith("-") or not word for word in words if word != "--fresh"):
+        return None
+    return Request(paths, fresh=len(paths) < len(words))
+
+
+def places_of(paths: Sequence[Path]) -> list[Path]:
+    """Where to look: the paths given, or else runs/, or else this directory. InputError where there is no log."""
+    from thermotui.runlog.workspace import find_logs
+
+    places = list(paths) or [Path("runs") if Path("runs").is_dir() else Path()]
+    if not find_logs(places):
+        raise InputError(f"no run log (*.h5) in {', '.join(map(str, places))}; start one with: thermotui demo")
+    return places
+
+
+def writes_unicode() -> bool:
+    """Whether the terminal's encoding has more than ASCII."""
+    return "utf" in (sys.stdout.encoding or "").lower()
+
+
+def open_screen(request: Request) -> None:
+    """Show the screen until it is left. InputError where there is no log, no terminal, or nothing that can be read."""
+    places = places_of(request.paths)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError("the screen needs a terminal; for scripts there are --once and --json")
+    # Nothing here multiplies matrices: threads of a BLAS would only cost a start of their own, and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What is imported stays: the collector would look through it again and again.
+    gc.disable()
+    # The reading process imports HDF5, and reads, while this one imports the screen.
+    from thermotui.tui.reading import ReadingProcess
+
+    with ReadingProcess(places) as process, ExitStack() as stack:
+        from thermotui.tui.mailbox import Mailbox
+        from thermotui.tui.poller import Poller
+
+        interval = max(request.interval, LOW_BANDWIDTH_INTERVAL) if request.low_bandwidth else request.interval
+        poller = Poller(process, interval, Mailbox())
+        poller.start()
+        stack.callback(poller.stop)
+        from thermotui.tui.app import Settings, WatchApp
+        from thermotui.tui.preferences import load_preferences, preferences_file
+        from thermotui.tui.session import Session, load_session, save_session, session_file
+
+        kept = session_file(places)
+        settings = Settings(
+            theme=request.theme,
+            mode="ascii" if request.ascii_only or request.low_bandwidth or not writes_unicode() else "braille",
+            preferences=load_preferences(preferences_file()),
+            session=Session() if request.fresh else load_session(kept),
+        )
+        screen = WatchApp(poller, settings)
+        first = poller.mailbox.look(FIRST_LOOK)
+        if first is not None and all(run.problem for run in first.summaries):
+            raise InputError(first.summaries[0].problem)
+        screen.run(mouse=not request.low_bandwidth)
+    if screen.failure:
+        raise InputError(screen.failure)
+    try:
+        save_session(kept, screen.last_session)
+    except OSError as error:
+        print(f"thermotui: the view could not be saved: {error}", file=sys.stderr)  # noqa: T201
