@@ -61,6 +61,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
         shades=shades_of(snapshot.valid_intervals),
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
+        planned=snapshot.summary.steps or None,
         notes=notes_of(panel, snapshot),
         short=panel.short,
     )

@@ -72,7 +72,6 @@ class Gallery(App[None]):
         super().__init__()
         self.palette_name, self.mode_shown = palette, mode
         self.steps = StepView()
-        self.changes: list[Chart.ViewChanged] = []
 
     def compose(self) -> ComposeResult:
         with Grid():
@@ -96,6 +95,3 @@ class Gallery(App[None]):
         self.theme = "gallery"
         for widget in self.query("Chart, LayerSparklines, Heatmap").results():
             widget.set_reactive(type(widget).mode, self.mode_shown)  # type: ignore[attr-defined]  # all three have it
-
-    def on_chart_view_changed(self, message: Chart.ViewChanged) -> None:
-        self.changes.append(message)

@@ -68,9 +68,20 @@ def test_before_the_first_and_after_the_last_point_nothing_is_drawn() -> None:
 def test_a_growing_run_stays_in_its_range_until_it_is_full(first: int, span: int) -> None:
     start, end = stable_range(first, first + span)
     assert start <= first and first + span < end
-    assert span >= 0.66 * (end - start) - 1, "most of the width is used"
+    assert span >= (end - start) / 4 - 1, "a fair share of the width is used"
     fullest = int(np.ceil(end)) - 1
     assert stable_range(first, max(fullest, first + span)) == (start, end)
+
+
+@given(st.integers(1, 10**7), st.data())
+def test_a_planned_run_ends_where_its_last_range_ends(planned: int, data: st.DataObject) -> None:
+    last = data.draw(st.integers(0, planned))
+    start, end = stable_range(0, last, planned)
+    assert start == 0 and last < end <= planned + 1
+    assert max(last, 1) >= (end - start) / 4 - 1
+    assert np.log(end / (planned + 1)) / np.log(4) == pytest.approx(round(np.log(end / (planned + 1)) / np.log(4)))
+    assert stable_range(0, planned, planned) == (0, planned + 1)
+    assert stable_range(0, 2 * planned, planned)[1] > 2 * planned, "more was done than planned"
 
 
 @given(st.integers(1000, 10**7), st.integers(10, 10**5))
@@ -87,7 +98,7 @@ def test_points_appended_change_no_earlier_column() -> None:
     generator = np.random.default_rng(3)
     points = generator.normal(size=5000)
     x_range = stable_range(0, 4999)
-    assert stable_range(0, 4399) == x_range
+    assert stable_range(0, 4399) == x_range == (0, 16384)
     short = to_columns(raw_series("loss", np.arange(4400), points[:4400]), x_range, 128)
     longer = to_columns(raw_series("loss", np.arange(5000), points), x_range, 128)
     last = int(4400 / (x_range[1] / 128))

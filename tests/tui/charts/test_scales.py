@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,15 +72,27 @@ def test_growing_is_immediate_and_shrinking_lazy() -> None:
     assert sticky_axis(grown, 0.0, 0.4, "linear").high < grown.high, "data that fill too little are given more room"
 
 
-@given(st.lists(st.tuples(magnitudes, magnitudes), min_size=1, max_size=20), st.sampled_from(SCALES))
-def test_no_sequence_of_ranges_ever_cuts_data_off(ranges: list[tuple[float, float]], scale: Scale) -> None:
+def test_a_running_total_outgrows_its_axis_a_few_times_only() -> None:
+    axes = [sticky_axis(None, 0.0, 1.0, "linear")]
+    for high in np.linspace(1.0, 100.0, 1000):
+        axes.append(sticky_axis(axes[-1], 0.0, float(high), "linear", growing=True))
+        assert high <= axes[-1].high
+    changes = sum(before is not after for before, after in pairwise(axes))
+    assert changes <= np.log(100) / np.log(1.6)
+    assert axes[-1].low == 0.0, "the end that holds stays"
+
+
+@given(st.lists(st.tuples(magnitudes, magnitudes), min_size=1, max_size=20), st.sampled_from(SCALES), st.booleans())
+def test_no_sequence_of_ranges_ever_cuts_data_off(
+    ranges: list[tuple[float, float]], scale: Scale, growing: bool
+) -> None:
     axis = None
     for first, second in ranges:
         low, high = min(first, second), max(first, second)
         if scale == "log":
             low, high = abs(low) + 1e-3, abs(low) + abs(high) + 1e-3
         smallest = min((abs(v) for v in (low, high) if v), default=math.nan)
-        axis = sticky_axis(axis, low, high, scale, smallest)
+        axis = sticky_axis(axis, low, high, scale, smallest, growing=growing)
         places = axis.transform([low, high])
         assert places[0] >= -1e-9 and places[1] <= 1 + 1e-9
 

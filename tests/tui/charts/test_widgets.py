@@ -69,26 +69,6 @@ async def test_appended_rows_repaint_only_cells_at_the_right_and_the_read_out(mo
         assert sum(region.area for region in regions) < 60
 
 
-async def test_the_poller_is_told_of_every_change_of_view() -> None:
-    app = Gallery()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
-        chart = app.query_one("#loss", Chart)
-        seen = {message.chart: message for message in app.changes}
-        assert seen[chart].x_range == chart.shown_range
-        assert seen[chart].columns == chart.columns == 2 * chart.layout_cells.cells
-        app.changes.clear()
-        chart.zoom_x(4)
-        await pilot.pause()
-        assert {message.chart for message in app.changes} == set(app.query(Chart))
-        assert all(message.x_range == chart.shown_range for message in app.changes)
-        assert app.changes[0].control in app.query(Chart)
-        app.changes.clear()
-        chart.data = loss()
-        await pilot.pause()
-        assert app.changes == []
-
-
 async def test_zoom_and_pan_on_both_axes_and_back() -> None:
     app = Gallery()
     async with app.run_test(size=SIZE) as pilot:

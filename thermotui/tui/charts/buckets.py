@@ -26,13 +26,21 @@ class Columns:
     measured: np.typing.NDArray[np.bool_]
 
 
-def stable_range(first: float, last: float) -> tuple[float, float]:
-    """A range that holds [first, last] and stays while `last` grows by up to a half: appended rows change no column.
+GROWTH = 4
+"""How often longer the next range of a growing run is: each growth paints every chart anew."""
 
-    Its length is 2 or 3 times a power of two, so that data fill at least two thirds of it.
+
+def stable_range(first: float, last: float, planned: float | None = None) -> tuple[float, float]:
+    """A range that holds [first, last] and stays while `last` grows: appended rows change no column before theirs.
+
+    Its length is that of the run as planned to end at `planned`, divided by a power of GROWTH; a power of GROWTH where
+    nothing is planned, or where the run went beyond. Data fill at least a quarter of it.
     """
     span = max(last - first, 1.0) * (1 + 1e-9)
-    return first, first + _rounded_up(span)
+    whole = 1.0 if planned is None or planned < last else planned - first + 1.0
+    length = whole * float(GROWTH) ** math.ceil(math.log(span / whole, GROWTH))
+    # The logarithm of a power of GROWTH may lie beside the whole number.
+    return first, first + (length if length >= span else GROWTH * length)
 
 
 def rolling_range(last: float, span: float) -> tuple[float, float]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from textual.events import MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseScrollUp, MouseUp
 from textual.geometry import Offset
-from textual.message import Message
 from textual.reactive import reactive
 
 from thermotui.tui.charts.cells import CellWidget
@@ -48,22 +47,6 @@ class Chart(CellWidget, can_focus=True):
     data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
     scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
 
-    @dataclass
-    class ViewChanged(Message):
-        """The steps shown, or the columns they are shown in, changed: finer or coarser points may be wanted.
-
-        x_range is half-open, in steps; columns is the number of dot columns of the plot.
-        """
-
-        chart: Chart
-        x_range: tuple[float, float]
-        columns: int
-
-        @property
-        def control(self) -> Chart:
-            """The chart whose view changed."""
-            return self.chart
-
     def __init__(
         self,
         data: ChartData | None = None,
@@ -78,8 +61,8 @@ class Chart(CellWidget, can_focus=True):
         self.view = view if view is not None else StepView()
         self.header = header
         self._axis: Axis | None = None
+        self._x_range: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
-        self._announced: tuple[tuple[float, float], int] | None = None
         self._drag: Drag | None = None
         self.set_reactive(Chart.data, data)
 
@@ -117,9 +100,10 @@ class Chart(CellWidget, can_focus=True):
     @property
     def shown_range(self) -> tuple[float, float]:
         """The steps now shown, half-open."""
-        if self.data is None:
+        data = self.data
+        if data is None:
             return self.view.resolve((0.0, 1.0), self.columns, growing=False)
-        return self.view.resolve(self.data.extent(), self.columns, growing=self.data.growing)
+        return self.view.resolve(data.extent(), self.columns, growing=data.growing, planned=data.planned)
 
     @property
     def shown_axis(self) -> Axis | None:
@@ -127,7 +111,7 @@ class Chart(CellWidget, can_focus=True):
         return self._axis
 
     def draw_frame(self, width: int, height: int) -> Frame:
-        """Draw the data at the present range and scale, and announce the range if it changed."""
+        """Draw the data at the present range and scale."""
         data = self.data
         if data is None:
             return blank(height, width)
@@ -138,10 +122,10 @@ class Chart(CellWidget, can_focus=True):
             self._axis = Axis(*self._y_range, self.scale, threshold)
         else:
             low, high, smallest = value_range(columns)
-            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest)
-        if self._announced != (x_range, self.columns):
-            self._announced = x_range, self.columns
-            self.post_message(self.ViewChanged(self, x_range, self.columns))
+            # Other steps are another picture; the same steps with more in them are a run that goes on.
+            growing = data.growing and x_range == self._x_range
+            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=growing)
+        self._x_range = x_range
         frame = draw(data, columns, place, self._axis, x_range, self.mode, self.view.cursor)
         if self._drag is not None:
             rows, cells = self._drag.box(place)

@@ -51,14 +51,6 @@ class LayerRows(CellWidget, can_focus=True):
         rows: LayerRows
         index: int
 
-    @dataclass
-    class ViewChanged(Message):
-        """The steps shown, or the columns they are shown in, changed. Half-open range in steps; dot columns."""
-
-        rows: LayerRows
-        x_range: tuple[float, float]
-        columns: int
-
     def __init__(
         self,
         data: ChartData | None = None,
@@ -72,7 +64,6 @@ class LayerRows(CellWidget, can_focus=True):
         self.view = view if view is not None else StepView()
         self._first = 0
         self._tall = self._count = 1
-        self._announced: tuple[tuple[float, float], int] | None = None
         self.set_reactive(LayerRows.data, data)
 
     def on_mount(self) -> None:
@@ -117,14 +108,11 @@ class LayerRows(CellWidget, can_focus=True):
         return names[self._first : self._first + self._count]
 
     def resolve(self, columns: int) -> tuple[float, float]:
-        """The steps to show in `columns` columns; announces them when they changed."""
+        """The steps to show in `columns` columns."""
         data = self.data
-        extent, growing = (data.extent(), data.growing) if data else ((0.0, 1.0), False)
-        x_range = self.view.resolve(extent, columns, growing=growing)
-        if self._announced != (x_range, columns):
-            self._announced = x_range, columns
-            self.post_message(self.ViewChanged(self, x_range, columns))
-        return x_range
+        if data is None:
+            return self.view.resolve((0.0, 1.0), columns, growing=False)
+        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned)
 
     def fill(self, rows: Frame, height: int) -> Frame:
         """Rows at the top of a frame of the whole height."""
@@ -152,6 +140,7 @@ class LayerSparklines(LayerRows):
     ) -> None:
         super().__init__(data, view=view, name=name, id=id, classes=classes)
         self._axes: dict[str, Axis] = {}
+        self._x_range: tuple[float, float] | None = None
 
     def watch_scale(self) -> None:
         self._axes.clear()
@@ -163,11 +152,16 @@ class LayerSparklines(LayerRows):
         names = self.names(width)
         x_range = self.resolve(row_layout(width, names).plot * GLYPHS[self.mode].across)
         columns = spark_columns(series, names, x_range, width, self.mode)
+        # Other steps are another picture; the same steps with more in them are a run that goes on.
+        growing = self.data is not None and self.data.growing and x_range == self._x_range
+        self._x_range = x_range
         axes = []
         for each, shown in zip(series, columns, strict=True):
             low, high, smallest = spark_range(shown)
             if math.isfinite(low):
-                self._axes[each.name] = sticky_axis(self._axes.get(each.name), low, high, self.scale, smallest)
+                self._axes[each.name] = sticky_axis(
+                    self._axes.get(each.name), low, high, self.scale, smallest, growing=growing
+                )
             axes.append(self._axes.get(each.name, Axis(0.0, 1.0)))
         marked = self.selected - self._first if self.has_focus else None
         return self.fill(draw_sparklines(series, columns, names, width, self.mode, axes, marked, self._tall), height)

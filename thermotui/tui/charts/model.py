@@ -71,8 +71,9 @@ class Shade:
 class ChartData:
     """All that one chart shows. `x_range` is the whole run, in steps; None takes it from the points.
 
-    `growing` says that rows are still being appended: the right edge then moves in few large jumps, so that new data
-    change only the rightmost cells; otherwise the data fill the width.
+    `growing` says that rows are still being appended: the right edge then moves in few large jumps, at last to the
+    step `planned` where that is known, so that new data change only the rightmost cells; otherwise the data fill the
+    width.
     """
 
     title: str
@@ -83,6 +84,7 @@ class ChartData:
     x_range: tuple[float, float] | None = None
     x_label: str = "step"
     growing: bool = True
+    planned: float | None = None
     notes: tuple[str, ...] = field(default=())
     """Short remarks shown in the header, such as the stride."""
     short: str = ""

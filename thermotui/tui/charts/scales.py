@@ -12,6 +12,8 @@ from thermotui.tui.charts.model import Floats, Scale
 
 SHRINK_BELOW = 0.4
 """The range is given up for a smaller one when the data fill less than this share of it."""
+HEADROOM = 0.6
+"""Room beyond growing data, in their extent."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +155,28 @@ def _round_above(value: float) -> float:
 
 
 def sticky_axis(
-    previous: Axis | None, low: float, high: float, scale: Scale, smallest_positive: float = math.nan
+    previous: Axis | None,
+    low: float,
+    high: float,
+    scale: Scale,
+    smallest_positive: float = math.nan,
+    *,
+    growing: bool = False,
 ) -> Axis:
     """The axis to use now: the previous one while the data fit it and fill a fair share of it.
 
     Growing is immediate, so nothing is ever cut off; shrinking waits until the data fill less than SHRINK_BELOW of the
-    axis, so that a flickering maximum does not redraw the whole chart.
+    axis, so that a flickering maximum does not redraw the whole chart. With `growing` data an end that they went
+    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon.
     """
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
         return fresh
     place = np.nan_to_num(previous.transform([max(low, fresh.low), high]), nan=-1.0)
     if place[0] < 0 or place[1] > 1:
+        if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
+            room = HEADROOM * (high - low)
+            fresh = fit_axis(low - room * (place[0] < 0), high + room * (place[1] > 1), scale, smallest_positive)
         return _union(previous, fresh)
     if place[1] - place[0] < SHRINK_BELOW and _extent(fresh, previous) < 2 * SHRINK_BELOW:
         return fresh

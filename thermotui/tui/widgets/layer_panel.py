@@ -62,6 +62,7 @@ def layers_data(snapshot: RunSnapshot, names: tuple[str, ...], title: str) -> Ch
         shades=shades_of(snapshot.valid_intervals),
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
+        planned=snapshot.summary.steps or None,
     )
 
 
