@@ -25,8 +25,9 @@ _TEXT = r"[^\x00-\x1f\x7f]+"
 _TOKEN = re.compile(rf"\x1b\[([\d;]+)m({_TEXT})\x1b\[0m|\x1b\[([\d;]*)([Hm])|({_TEXT})|(\n)")
 """Text in a style, as Textual writes it; a move or a style; text; the end of a row, which a move follows."""
 _COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
-_JOIN = 3
-"""Unchanged cells of the same style that are sent again sooner than moved over."""
+_BLANK = ord(" ")
+_JOIN = 4
+"""Bytes of unchanged cells that are sent again sooner than moved over, which takes as many."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class CellUpdates:
         if length != len(update):
             return None
         # A blank shows its background alone: one of another foreground is the same blank.
-        blank = characters == ord(" ")
+        blank = characters == _BLANK
         styles[blank] = np.array(self._blank_styles, np.uint32)[styles[blank]]
         return _Wanted(characters, styles, written, (y, x) if moved else None)
 
@@ -135,8 +136,9 @@ class CellUpdates:
         """Send the changed cells, style by style: setting colours costs more than moving."""
         width = changed.shape[1]
         flat_styles, flat = self._shown_styles.ravel(), self._shown.ravel()
-        cells = _joined(np.flatnonzero(changed), flat, flat_styles, width)
-        style_of_cell = flat_styles[cells]
+        backgrounds = np.array(self._blank_styles, np.uint32)
+        cells = _joined(np.flatnonzero(changed), flat, flat_styles, backgrounds, width)
+        style_of_cell = _carried(cells, flat[cells] == _BLANK, flat_styles[cells], backgrounds, width)
         current = self._styles.get(self._style or "", 0)
         # The style that is set already comes first.
         order = np.lexsort((cells, style_of_cell, style_of_cell != current))
@@ -186,18 +188,58 @@ def _cells(text: str) -> NDArray[np.unsignedinteger[Any]] | None:
 
 
 def _joined(
-    cells: NDArray[np.intp], shown: NDArray[np.uint32], styles: NDArray[np.uint32], width: int
+    cells: NDArray[np.intp],
+    shown: NDArray[np.uint32],
+    styles: NDArray[np.uint32],
+    backgrounds: NDArray[np.uint32],
+    width: int,
 ) -> NDArray[np.intp]:
     """Add the few unchanged cells between changed ones of one row and one style, where they are known."""
     gaps = np.diff(cells)
-    candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1))
+    same_row = cells[1:] // width == cells[:-1] // width
+    candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1) & same_row)
     extra = []
     for index in candidates.tolist():
         first, last = int(cells[index]), int(cells[index + 1])
-        known = (shown[first:last] != UNKNOWN).all()
-        if known and first // width == last // width and (styles[first : last + 1] == styles[first]).all():
+        between = shown[first + 1 : last]
+        size = between.size + int((between > 0x7F).sum()) + int((between > 0x7FF).sum())
+        if size > (_JOIN if between.size > 1 else _JOIN - 1) or (between == UNKNOWN).any():
+            continue
+        around = styles[first : last + 1]
+        inked = around[shown[first : last + 1] != _BLANK]
+        if (around == around[0]).all() or (
+            inked.size and (inked == inked[0]).all() and (backgrounds[around] == backgrounds[inked[0]]).all()
+        ):
             extra.append(np.arange(first + 1, last))
     return np.sort(np.concatenate((cells, *extra))) if extra else cells
+
+
+def _carried(
+    cells: NDArray[np.intp],
+    blank: NDArray[np.bool_],
+    styles: NDArray[np.uint32],
+    backgrounds: NDArray[np.uint32],
+    width: int,
+) -> NDArray[np.uint32]:
+    """The styles to write the cells in: a blank takes that of its neighbour on the same background, and needs no move.
+
+    All of shape [m], in rising order of the cells; backgrounds: the style of a blank for each style.
+    """
+    if blank.all() or not blank.any():
+        return styles
+    at = np.arange(cells.size)
+    begins = np.concatenate(([True], (np.diff(cells) != 1) | (cells[1:] % width == 0)))
+    first = np.maximum.accumulate(np.where(begins, at, 0))
+    before = np.maximum.accumulate(np.where(blank, -1, at))
+    ends = np.append(begins[1:], True)
+    last = np.minimum.accumulate(np.where(ends, at, cells.size)[::-1])[::-1]
+    after = np.minimum.accumulate(np.where(blank, cells.size, at)[::-1])[::-1]
+    result = styles.copy()
+    for neighbour, within in ((after, after <= last), (before, before >= first)):
+        fits = blank & within
+        fits[fits] = backgrounds[styles[neighbour[fits]]] == styles[fits]
+        result[fits] = styles[neighbour[fits]]
+    return result
 
 
 def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -> str:
