@@ -115,7 +115,7 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
         return np.nan, None, np.nan
     error = None
     if series.se_low is not None and series.se_high is not None:
-        error = float(series.se_high[index] - series.se_low[index]) / 2
+        error = (float(series.se_high[index]) - float(series.se_low[index])) / 2
     return float(series.mean[index]), error, float(series.x[index])
 
 

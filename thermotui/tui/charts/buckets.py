@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -62,38 +64,51 @@ def to_columns(series: SeriesData, x_range: tuple[float, float], columns: int) -
     A column's low and high are those of its finite points, so a spike of one step survives any zoom. Raises ValueError
     where the range is empty or there is no column.
     """
+    return all_to_columns((series,), x_range, columns)[0]
+
+
+def all_to_columns(series: Sequence[SeriesData], x_range: tuple[float, float], columns: int) -> tuple[Columns, ...]:
+    """Each series as `to_columns` has it; neighbours that share their array `x` are reduced in one go."""
     start, end = x_range
     if not end > start or columns < 1:
         raise ValueError(f"no columns in the range {x_range} with {columns} columns")
     edges = np.linspace(start, end, columns + 1)
-    bounds = np.searchsorted(series.x, edges)
+    result: list[Columns] = []
+    for _, group in groupby(series, key=lambda each: id(each.x)):
+        result += _reduced(tuple(group), edges)
+    return tuple(result)
+
+
+def _reduced(series: tuple[SeriesData, ...], edges: Floats) -> list[Columns]:
+    """Series with one x in the columns between the edges [columns + 1]."""
+    x, columns = series[0].x, edges.size - 1
+    bounds = np.searchsorted(x, edges)
     counts = np.diff(bounds)
     filled = counts > 0
-    low, high, mean = (np.full(columns, np.nan) for _ in range(3))
-    lower = upper = None
     begin, stop = int(bounds[0]), int(bounds[-1])
-    starts = bounds[:-1][filled] - begin
+    starts, counts = bounds[:-1][filled] - begin, counts[filled]
+    banded = [each for each in series if each.se_low is not None and each.se_high is not None]
+    lines = [each.mean for each in series] + [each.se_low for each in banded] + [each.se_high for each in banded]
+    extremes = np.full((2, len(series), columns), np.nan)
+    means = np.full((len(lines), columns), np.nan)
     if starts.size:
-        low[filled] = np.fmin.reduceat(series.low[begin:stop], starts)
-        high[filled] = np.fmax.reduceat(series.high[begin:stop], starts)
-        mean[filled] = _means(series.mean[begin:stop], starts, counts[filled])
+        lowest = np.stack([each.low[begin:stop] for each in series])
+        highest = np.stack([each.high[begin:stop] for each in series])
+        extremes[0][:, filled] = np.fmin.reduceat(lowest, starts, axis=1)
+        extremes[1][:, filled] = np.fmax.reduceat(highest, starts, axis=1)
+        means[:, filled] = _means(np.stack([values[begin:stop] for values in lines]), starts, counts)
     # The minimum of finite points may be finite where their mean overflowed or the mean of a rollup was not kept.
-    measured = np.isfinite(low) & np.isfinite(high)
-    if series.se_low is not None and series.se_high is not None:
-        lower, upper = np.full(columns, np.nan), np.full(columns, np.nan)
-        if starts.size:
-            lower[filled] = _means(series.se_low[begin:stop], starts, counts[filled])
-            upper[filled] = _means(series.se_high[begin:stop], starts, counts[filled])
+    measured = np.isfinite(extremes).all(axis=0)
     empty = ~filled
-    if empty.any() and series.x.size > 1:
-        centres = (edges[:-1] + edges[1:])[empty] / 2
-        between = _Between(centres, series.x)
-        mean[empty] = between.line(series.mean)
-        low[empty], high[empty] = between.extremes(series.low, series.high)
-        if series.se_low is not None and series.se_high is not None and lower is not None and upper is not None:
-            lower[empty] = between.line(series.se_low)
-            upper[empty] = between.line(series.se_high)
-    return Columns(low, high, mean, lower, upper, measured)
+    if x.size > 1 and empty.any():
+        between = _Between((edges[:-1] + edges[1:])[empty] / 2, x)
+        means[:, empty] = between.line(lines)
+        extremes[:, :, empty] = between.extremes(series)
+    bands = iter(zip(means[len(series) :], means[len(series) + len(banded) :], strict=False))
+    return [
+        Columns(*extremes[:, index], means[index], *(next(bands) if each in banded else (None, None)), measured[index])
+        for index, each in enumerate(series)
+    ]
 
 
 class _Between:
@@ -106,28 +121,29 @@ class _Between:
         width = np.where(self.inside, x[self.right] - x[self.left], 1.0)
         self.fraction = (centres - x[self.left]) / width
 
-    def line(self, values: Floats) -> Floats:
-        """Linear interpolation; NaN outside and beside a NaN point."""
+    def line(self, lines: Sequence[Floats]) -> Floats:
+        """Linear interpolation of each, [lines, m]; NaN outside and beside a NaN point."""
+        left = np.stack([values[self.left] for values in lines])
+        right = np.stack([values[self.right] for values in lines])
         with np.errstate(invalid="ignore"):  # infinities beside each other: no place in between
-            result = values[self.left] + (values[self.right] - values[self.left]) * self.fraction
-        return np.where(self.inside, result, np.nan)
+            return np.where(self.inside, left + (right - left) * self.fraction, np.nan)
 
-    def extremes(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-        """Those of the point before where it stands for several rows: its rows reach as far as the next point."""
-        several = self.inside & (low[self.left] < high[self.left])
-        return np.where(several, low[self.left], np.nan), np.where(several, high[self.left], np.nan)
+    def extremes(self, series: Sequence[SeriesData]) -> Floats:
+        """Low and high of the point before where it stands for several rows, [2, series, m]: they reach to the next."""
+        low = np.stack([each.low[self.left] for each in series])
+        high = np.stack([each.high[self.left] for each in series])
+        return np.where(self.inside & (low < high), np.stack((low, high)), np.nan)
 
 
 def _means(values: Floats, starts: np.typing.NDArray[np.intp], counts: np.typing.NDArray[np.intp]) -> Floats:
-    """Means of the finite values of each run of points; NaN where there is none."""
+    """Means [lines, runs] of the finite values of each run of points of [lines, n]; NaN where there is none."""
     with np.errstate(invalid="ignore", over="ignore"):
-        means: Floats = np.add.reduceat(values, starts) / counts
-    spoilt = ~np.isfinite(means)
+        means: Floats = np.add.reduceat(values, starts, axis=1) / counts
+    spoilt = ~np.isfinite(means).all(axis=1)
     if spoilt.any():
-        # Only columns with a gap or an infinity pay for the second pass.
-        ends = np.append(starts[1:], values.size)
-        for column in np.flatnonzero(spoilt):
-            run = values[starts[column] : ends[column]]
-            finite = run[np.isfinite(run)]
-            means[column] = finite.mean() if finite.size else np.nan
+        # Only lines with a gap or an infinity pay for the second pass.
+        finite = np.isfinite(values[spoilt])
+        with np.errstate(invalid="ignore", over="ignore"):
+            totals = np.add.reduceat(np.where(finite, values[spoilt], 0.0), starts, axis=1)
+            means[spoilt] = totals / np.add.reduceat(finite, starts, axis=1, dtype=np.float64)
     return means

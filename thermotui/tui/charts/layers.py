@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from thermotui.tui.charts.axes import write_x_axis
-from thermotui.tui.charts.buckets import to_columns
+from thermotui.tui.charts.buckets import all_to_columns
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
@@ -202,7 +202,8 @@ class Heatmap(LayerRows):
         names = self.names(width)
         place = row_layout(width, names, values=False)
         x_range = self.resolve(place.plot)
-        self._fit(np.concatenate([_extremes(each, x_range, place.plot) for each in everything] or [np.empty(0)]))
+        columns = all_to_columns(everything, x_range, place.plot)
+        self._fit(np.concatenate([part for each in columns for part in (each.low, each.high)] or [np.empty(0)]))
         axis = self._axis or Axis(0.0, 1.0)
         levels, logarithmic = (axis.low, axis.high), axis.scale == "log"
         colours = not self.app.no_color
@@ -239,8 +240,3 @@ class Heatmap(LayerRows):
         stays = self._axis is not None and self._axis.scale == "log"
         scale: Scale = "log" if low >= 0 and positive.size and (wide or stays or self.logarithmic) else "linear"
         self._axis = sticky_axis(self._axis, low, high, scale, smallest)
-
-
-def _extremes(series: SeriesData, x_range: tuple[float, float], columns: int) -> Floats:
-    each = to_columns(series, x_range, columns)
-    return np.concatenate((each.low, each.high))

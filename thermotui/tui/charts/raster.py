@@ -13,7 +13,6 @@ from thermotui.tui.charts.model import Floats
 
 Mode = Literal["braille", "block", "ascii"]
 MODES: tuple[Mode, ...] = ("braille", "block", "ascii")
-Dots = NDArray[np.bool_]
 Codes = NDArray[np.uint32]
 
 
@@ -48,42 +47,66 @@ GLYPHS: dict[Mode, Glyphs] = {
 }
 
 
-def fill_between(top: Floats, bottom: Floats, rows: int) -> Dots:
-    """Dots [rows, columns] set from `top` to `bottom`, heights in [0, 1] from the bottom up; none where NaN.
+def span_bits(top: Floats, bottom: Floats, rows: int, mode: Mode) -> NDArray[np.uint8]:
+    """Bits [..., rows, cells] of the dots from `top` to `bottom`, heights [..., columns] in [0, 1] from the bottom up.
 
-    A height outside is clipped to the edge only if its span crosses the picture.
+    rows: of cells. No dots where a height is NaN. One outside is clipped to the edge only if its span crosses the
+    picture. Dots are never laid out: of each column and row of cells the first and the last one set say which bits.
     """
-    upper = (1.0 - top) * rows
-    lower = (1.0 - bottom) * rows
-    visible = (lower >= 0) & (upper <= rows)
-    first = np.where(visible, np.clip(upper, 0, rows - 1), rows).astype(np.int16)
-    last = np.where(visible, np.clip(lower, 0, rows - 1), -1).astype(np.int16)
-    index = _row_numbers(rows)
-    return (index >= first) & (index <= last)
+    glyphs = GLYPHS[mode]
+    dots = rows * glyphs.down
+    upper, lower = (1.0 - top) * dots, (1.0 - bottom) * dots
+    visible = (lower >= 0) & (upper <= dots)
+    first = np.where(visible, np.clip(upper, 0, dots - 1), dots).astype(np.int16)
+    end = np.where(visible, np.clip(lower, 0, dots - 1), -1.0).astype(np.int16) + np.int16(1)
+    above = _dots_above(rows, glyphs.down)
+    begins = np.clip(first[..., None, :] - above, 0, glyphs.down)
+    ends = np.clip(end[..., None, :] - above, 0, glyphs.down)
+    spans = begins * np.int16(glyphs.down + 1) + ends
+    bits = _span_table(mode, 0)[spans[..., :: glyphs.across]]
+    for column in range(1, glyphs.across):
+        bits |= _span_table(mode, column)[spans[..., column :: glyphs.across]]
+    return bits
 
 
 @lru_cache(64)
-def _row_numbers(rows: int) -> NDArray[np.int16]:
-    return np.arange(rows, dtype=np.int16)[:, None]
+def _dots_above(rows: int, down: int) -> NDArray[np.int16]:
+    """Rows of dots above each row of cells, [rows, 1]."""
+    return np.arange(0, rows * down, down, dtype=np.int16)[:, None]
 
 
-def line(heights: Floats, rows: int) -> Dots:
-    """Dots [rows, columns] of a curve, each column joined to the one before it where both are finite."""
-    before = np.concatenate(([np.nan], heights[:-1]))
-    joined = np.isfinite(before)
-    # The join starts one dot beyond the neighbour's, so that a slope is as thin as a flat.
-    dot = 1.0 / rows
-    towards = before + np.where(before < heights, dot, np.where(before > heights, -dot, 0.0))
-    crossing = joined & (np.abs(heights - before) > dot)
-    top = np.where(crossing, np.maximum(heights, towards), heights)
-    bottom = np.where(crossing, np.minimum(heights, towards), heights)
-    return fill_between(top, bottom, rows)
-
-
-def pack(dots: Dots, mode: Mode) -> NDArray[np.uint8]:
-    """Bit patterns [rows/down, columns/across] of the dots [rows, columns]."""
+@lru_cache(8)
+def _span_table(mode: Mode, column: int) -> NDArray[np.uint8]:
+    """Bits of a column of a cell whose dots from `begin` to before `end` are set, at begin · (down + 1) + end."""
     glyphs = GLYPHS[mode]
-    height, width = dots.shape[0] // glyphs.down, dots.shape[1] // glyphs.across
-    cells = dots.reshape(height, glyphs.down, width, glyphs.across)
-    bits: NDArray[np.uint8] = np.einsum("hdwa,da->hw", cells.view(np.uint8), glyphs.weights)
+    weights = glyphs.weights[:, column]
+    ends = range(glyphs.down + 1)
+    return np.array([weights[begin:end].sum() for begin in ends for end in ends], np.uint8)
+
+
+def line_span(heights: Floats, dots: int) -> tuple[Floats, Floats]:
+    """Top and bottom [..., columns] of a curve `dots` high, each column joined to the one before where both are finite.
+
+    The join starts one dot beyond the neighbour's, so that a slope is as thin as a flat.
+    """
+    before = np.empty_like(heights)
+    before[..., 0], before[..., 1:] = np.nan, heights[..., :-1]
+    dot = 1.0 / dots
+    with np.errstate(invalid="ignore"):  # infinities beside each other are not joined
+        rise = heights - before
+        towards = before + np.copysign(dot, rise)
+    crossing = np.isfinite(before) & (np.abs(rise) > dot)
+    return (
+        np.where(crossing, np.maximum(heights, towards), heights),
+        np.where(crossing, np.minimum(heights, towards), heights),
+    )
+
+
+@lru_cache(64)
+def dither(rows: int, cells: int, mode: Mode) -> NDArray[np.uint8]:
+    """Bits [rows, cells] of every second dot: a band drawn with them looks unlike a curve without colours too."""
+    glyphs = GLYPHS[mode]
+    dots = np.indices((rows * glyphs.down, cells * glyphs.across)).sum(axis=0) % 2 == 0
+    parts = dots.reshape(rows, glyphs.down, cells, glyphs.across)
+    bits: NDArray[np.uint8] = np.einsum("hdwa,da->hw", parts.view(np.uint8), glyphs.weights)
     return bits

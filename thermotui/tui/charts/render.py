@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from thermotui.tui.charts.axes import gutter_width, write_header, write_x_axis, write_y_axis
-from thermotui.tui.charts.buckets import Columns, to_columns
+from thermotui.tui.charts.buckets import Columns, all_to_columns
 from thermotui.tui.charts.frame import Frame, Roles, blank
 from thermotui.tui.charts.model import ChartData, Floats
 from thermotui.tui.charts.numbers import to_ascii
-from thermotui.tui.charts.raster import GLYPHS, Dots, Mode, fill_between, line, pack
+from thermotui.tui.charts.raster import GLYPHS, Mode, dither, line_span, span_bits
 from thermotui.tui.charts.roles import ROLE, band_role
 from thermotui.tui.charts.scales import Axis
 
@@ -52,7 +51,7 @@ def layout(width: int, height: int, *, header: bool = True) -> Layout:
 
 def columns_of(data: ChartData, x_range: tuple[float, float], cells: int, mode: Mode) -> tuple[Columns, ...]:
     """Each series in the dot columns of a plot `cells` wide."""
-    return tuple(to_columns(series, x_range, cells * GLYPHS[mode].across) for series in data.series)
+    return all_to_columns(data.series, x_range, cells * GLYPHS[mode].across)
 
 
 def value_range(columns: tuple[Columns, ...]) -> tuple[float, float, float]:
@@ -83,14 +82,7 @@ def draw(
     """Draw a chart: header, curves with their bands, axes with labels, shaded intervals, alert marks and the cursor."""
     frame = blank(place.height, place.width)
     glyphs = GLYPHS[mode]
-    bits = np.zeros((place.rows, place.cells), np.uint8)
-    roles = np.zeros_like(bits)
-    for series, each in zip(data.series, columns, strict=True):
-        rows = place.rows * glyphs.down
-        heights = _heights(each, axis)
-        _paint(bits, roles, _band(heights, rows), mode, band_role(series.colour_role))
-        _paint(bits, roles, line(heights[2], rows), mode, series.colour_role, over_full=True)
-        _paint(bits, roles, _spikes(heights, rows, 1.5 * glyphs.down / rows), mode, series.colour_role)
+    bits, roles = _curves(data, columns, place, axis, mode)
     plot = slice(place.top, place.top + place.rows), slice(place.gutter, place.gutter + place.cells)
     frame.characters[plot] = glyphs.characters[bits]
     frame.foreground[plot] = roles
@@ -115,58 +107,67 @@ def draw(
     return frame
 
 
-def _heights(each: Columns, axis: Axis) -> Floats:
-    """Low, high and mean, and the edges of the error band if there is one, on the axis: [3 or 5, columns].
+def _curves(
+    data: ChartData, columns: tuple[Columns, ...], place: Layout, axis: Axis, mode: Mode
+) -> tuple[Roles, Roles]:
+    """Bits and roles of the cells [rows, cells] of the plot: of each series its band, its line over it, its spikes."""
+    bits = np.zeros((place.rows, place.cells), np.uint8)
+    roles = np.zeros_like(bits)
+    if not columns:
+        return bits, roles
+    count, dots = len(columns), place.rows * GLYPHS[mode].down
+    heights = _heights(columns, axis)
+    low, high, mean, lower, upper = heights
+    spikes = _spikes(low, high, 1.5 / place.rows)
+    tops, bottoms = line_span(mean, dots)
+    upper_ends = np.array([high, upper, tops, *(top for top, _ in spikes)])
+    lower_ends = np.array([low, lower, bottoms, *(bottom for _, bottom in spikes)])
+    extremes, errors, lines, *spiked = span_bits(upper_ends, lower_ends, place.rows, mode)
+    errors &= dither(place.rows, place.cells, mode)
+    for index, series in enumerate(data.series[:count]):
+        _paint(bits, roles, extremes[index] | errors[index], band_role(series.colour_role))
+        _paint(bits, roles, lines[index], series.colour_role, full=GLYPHS[mode].full)
+        for spike in spiked:
+            _paint(bits, roles, spike[index], series.colour_role)
+    return bits, roles
+
+
+def _heights(columns: tuple[Columns, ...], axis: Axis) -> Floats:
+    """Low, high, mean and the edges of the error band, NaN where there is none, on the axis: [5, series, columns].
 
     Far-away heights are cut to just outside of the picture, so that rows fit into integers.
     """
-    if each.lower is None or each.upper is None:
-        values = np.stack((each.low, each.high, each.mean))
-    else:
-        lower = np.maximum(each.lower, axis.low) if axis.scale == "log" else each.lower
-        values = np.stack((each.low, each.high, each.mean, lower, each.upper))
+    nothing = np.full(columns[0].mean.size, np.nan)
+    lower = [nothing if each.lower is None else each.lower for each in columns]
+    upper = [nothing if each.upper is None else each.upper for each in columns]
+    parts = [[each.low for each in columns], [each.high for each in columns], [each.mean for each in columns]]
+    values = np.array([*parts, lower, upper])
+    if axis.scale == "log":
+        values[3] = np.maximum(values[3], axis.low)
     return np.asarray(np.clip(axis.transform(values), -1.0, 2.0))
 
 
-def _band(heights: Floats, rows: int) -> Dots:
-    """Every dot from minimum to maximum, and every second one of the error band, [rows, columns]."""
-    extremes = fill_between(heights[1], heights[0], rows)
-    if len(heights) == 3:
-        return extremes
-    return extremes | (fill_between(heights[4], heights[3], rows) & _dither(extremes.shape))
+def _spikes(low: Floats, high: Floats, margin: float) -> list[tuple[Floats, Floats]]:
+    """Where a column's extreme leaves those of both neighbours by more than `margin` of the axis: top and bottom.
 
-
-def _spikes(heights: Floats, rows: int, margin: float) -> Dots:
-    """Where a column's extreme leaves those of both neighbours by more than `margin` of the axis, [rows, columns].
-
-    Drawn as bright as the curve: one bad step among millions is what one looks for.
+    low, high, and both of what is returned, rising and falling or nothing at all: [series, columns]. Drawn as bright
+    as the curve: one bad step among millions is what one looks for.
     """
-    low, high = heights[:2]
-    around = np.full((2, 2, low.size), np.nan)
-    around[:, 0, 1:], around[:, 1, :-1] = heights[:2, :-1], heights[:2, 1:]
-    around_low, around_high = np.fmin(*around[0]), np.fmax(*around[1])
+    around = np.full((2, 2, *low.shape), np.nan)
+    around[0, ..., 1:], around[1, ..., :-1] = (low[:, :-1], high[:, :-1]), (low[:, 1:], high[:, 1:])
+    around_low, around_high = np.fmin(around[0, 0], around[1, 0]), np.fmax(around[0, 1], around[1, 1])
     up, down = high - around_high > margin, around_low - low > margin
     if not (up.any() or down.any()):
-        return np.zeros((rows, low.size), np.bool_)
-    rising = fill_between(np.where(up, high, np.nan), around_high, rows)
-    return rising | fill_between(around_low, np.where(down, low, np.nan), rows)
+        return []
+    return [(np.where(up, high, np.nan), around_high), (around_low, np.where(down, low, np.nan))]
 
 
-@lru_cache(64)
-def _dither(shape: tuple[int, int]) -> Dots:
-    """Every second dot, so that a band looks unlike a curve without colours too."""
-    rows, columns = np.indices(shape, sparse=True)
-    return np.asarray((rows + columns) % 2 == 0)
-
-
-def _paint(bits: Roles, roles: Roles, dots: Dots, mode: Mode, role: str, *, over_full: bool = False) -> None:
-    """Add dots to the plot. With over_full they replace those of a full cell, so a curve shows within its band."""
-    if not dots.any():
-        return
-    added = pack(dots, mode)
-    kept = np.where(bits == GLYPHS[mode].full, 0, bits) if over_full else bits
+def _paint(bits: Roles, roles: Roles, added: Roles, role: str, full: int | None = None) -> None:
+    """Add dots to the plot. With `full` they replace those of a full cell, so a curve shows within its band."""
     touched = added > 0
-    bits[touched] = (kept | added)[touched]
+    if full is not None:
+        bits[touched & (bits == full)] = 0
+    bits |= added
     roles[touched] = ROLE[role]
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thermotui.tui.charts.axes import read_out
-from thermotui.tui.charts.buckets import Columns, to_columns
+from thermotui.tui.charts.buckets import Columns, all_to_columns
 from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import Floats, SeriesData
 from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
-from thermotui.tui.charts.raster import GLYPHS, Mode, fill_between, line, pack
+from thermotui.tui.charts.raster import GLYPHS, Mode, line_span, span_bits
 from thermotui.tui.charts.roles import HEAT_LEVELS, ROLE
 from thermotui.tui.charts.scales import Axis
 
@@ -79,7 +80,7 @@ def spark_columns(
 ) -> tuple[Columns, ...]:
     """The series in the dot columns of rows of `width` cells."""
     dots = row_layout(width, names).plot * GLYPHS[mode].across
-    return tuple(to_columns(each, x_range, dots) for each in series)
+    return all_to_columns(series, x_range, dots)
 
 
 def draw_sparklines(
@@ -100,26 +101,36 @@ def draw_sparklines(
     """
     frame = blank(len(series) * tall, width)
     place = row_layout(width, names)
-    glyphs = GLYPHS[mode]
-    dots = glyphs.down * tall
-    for index, (each, shown, axis) in enumerate(zip(series, columns, axes, strict=True)):
+    if not series:
+        return frame
+    bits = _spark_bits(columns, axes, tall, mode)
+    characters = GLYPHS[mode].characters[bits]
+    for index, each in enumerate(series):
         y = index * tall
-        # Between points the mean is interpolated; minima and maxima are only known where something was measured.
-        low = np.where(shown.measured, shown.low, shown.mean)
-        high = np.where(shown.measured, shown.high, shown.mean)
-        heights = np.stack((low, high, shown.mean))
-        if axis.scale == "log":
-            heights = np.where(heights < axis.low, axis.low, heights)
-        low, high, mean = axis.transform(heights)
-        rows = fill_between(high, low, dots) | line(mean, dots)
         write_name(frame, y, names[index], place.name, mode, selected=index == marked)
         plot = slice(y, y + tall), slice(place.name, place.name + place.plot)
-        frame.characters[plot] = glyphs.characters[pack(rows, mode)]
+        frame.characters[plot] = characters[index]
         frame.foreground[plot] = ROLE[each.colour_role]
         if place.value:
             text = value_text(each, ascii_only=mode == "ascii")
             frame.write(y, width - len(text), text, "plain")
     return frame
+
+
+def _spark_bits(columns: Sequence[Columns], axes: Sequence[Axis], tall: int, mode: Mode) -> NDArray[np.uint8]:
+    """Bits [series, tall, cells]: from minima to maxima, and the line of the means."""
+    mean = np.array([each.mean for each in columns])
+    # Between points the mean is interpolated; minima and maxima are only known where something was measured.
+    measured = np.array([each.measured for each in columns])
+    extremes = np.array([[each.low for each in columns], [each.high for each in columns]])
+    heights = np.array([*np.where(measured, extremes, mean), mean])
+    for index, axis in enumerate(axes):
+        values = heights[:, index]
+        heights[:, index] = axis.transform(np.maximum(values, axis.low) if axis.scale == "log" else values)
+    low, high, mean = heights
+    top, bottom = line_span(mean, tall * GLYPHS[mode].down)
+    extreme, line = span_bits(np.array((high, top)), np.array((low, bottom)), tall, mode)
+    return np.asarray(extreme | line)
 
 
 def draw_heatmap(
@@ -143,8 +154,7 @@ def draw_heatmap(
     place = row_layout(width, names, values=False)
     cells = slice(place.name, place.name + place.plot)
     characters = np.array([ord(character) for character in HEAT_TEXT], np.uint32)
-    for index, each in enumerate(series):
-        columns = to_columns(each, x_range, place.plot)
+    for index, columns in enumerate(all_to_columns(series, x_range, place.plot)):
         values = np.where(columns.measured, columns.high, columns.mean)
         fractions = _fractions(values, levels, logarithmic=logarithmic)
         level = np.clip(np.nan_to_num(fractions, nan=0.0) * HEAT_LEVELS, 0, HEAT_LEVELS - 1).astype(np.uint8)
