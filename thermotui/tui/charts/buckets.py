@@ -87,8 +87,8 @@ def _reduced(series: tuple[SeriesData, ...], edges: Floats) -> list[Columns]:
     filled = counts > 0
     begin, stop = int(bounds[0]), int(bounds[-1])
     starts, counts = bounds[:-1][filled] - begin, counts[filled]
-    banded = [each for each in series if each.se_low is not None and each.se_high is not None]
-    lines = [each.mean for each in series] + [each.se_low for each in banded] + [each.se_high for each in banded]
+    bands = [edge for each in series for edge in (each.se_low, each.se_high) if edge is not None]
+    lines = [*(each.mean for each in series), *bands]
     extremes = np.full((2, len(series), columns), np.nan)
     means = np.full((len(lines), columns), np.nan)
     if starts.size:
@@ -104,9 +104,16 @@ def _reduced(series: tuple[SeriesData, ...], edges: Floats) -> list[Columns]:
         between = _Between((edges[:-1] + edges[1:])[empty] / 2, x)
         means[:, empty] = between.line(lines)
         extremes[:, :, empty] = between.extremes(series)
-    bands = iter(zip(means[len(series) :], means[len(series) + len(banded) :], strict=False))
+    edges_drawn = iter(means[len(series) :])
     return [
-        Columns(*extremes[:, index], means[index], *(next(bands) if each in banded else (None, None)), measured[index])
+        Columns(
+            low=extremes[0, index],
+            high=extremes[1, index],
+            mean=means[index],
+            lower=None if each.se_low is None else next(edges_drawn),
+            upper=None if each.se_high is None else next(edges_drawn),
+            measured=measured[index],
+        )
         for index, each in enumerate(series)
     ]
 
