@@ -84,6 +84,31 @@ def test_summary(log: Path) -> None:
     assert summary.loss.size == 32 and summary.loss[0] > summary.loss[-1]
 
 
+def test_a_run_that_has_ended_grows_older(log: Path) -> None:
+    with Workspace([log]) as workspace:
+        ages = [workspace.tick(Query(), now=scripted.CREATED + 100 + later).summaries[0].age for later in (0, 60, 4000)]
+    assert np.diff(ages).tolist() == pytest.approx([60, 3940])
+
+
+def test_a_live_run_that_is_no_longer_asked_for_gives_its_tables_back(tmp_path: Path) -> None:
+    paths = [tmp_path / "first.h5", tmp_path / "second.h5"]
+    writers = [scripted.live_log(path, rows=100) for path in paths]
+    fields = (("reservoir", ("temperature",)),)
+    with Workspace([tmp_path]) as workspace:
+
+        def with_reservoir() -> list[bool]:
+            logs = [workspace._runs[str(path)].log for path in paths]
+            return ["reservoir" in log._tables for log in logs if log is not None]
+
+        for asked, expected in ((0, [True, False]), (1, [False, True]), (0, [True, False])):
+            answer = workspace.tick(ask(paths[asked], fields=fields))
+            assert [snapshot.path for snapshot in answer.snapshots] == [str(paths[asked])], "answered anew each time"
+            workspace.tick(ask(paths[asked], fields=fields))
+            assert with_reservoir() == expected
+    for writer in writers:
+        writer.close()
+
+
 def test_a_run_without_recorded_alerts_is_searched_here(tmp_path: Path) -> None:
     path = scripted.scripted_log(tmp_path / "run.h5", alerts=False, detectors={})
     with scripted.RunLogWriter.resume(path, 1999) as writer:

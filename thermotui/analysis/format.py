@@ -60,6 +60,8 @@ def format_duration(seconds: float) -> str:
 
 def printable(text: str) -> str:
     """`text` with every control, format and surrogate character escaped: a log's words cannot drive a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         character
         if unicodedata.category(character)[0] != "C"

@@ -25,6 +25,7 @@ SETTLED = ("finished", "failed", "interrupted", "crashed", "empty")
 @dataclass
 class _Run:
     """A run that was looked at. identity: device and inode, by which a file put in its place is noticed.
+    looked: when, in seconds since 1970.
 
     log: None while nothing is asked of a settled run. complete: whether `follower` and the curves have every row.
     """
@@ -36,6 +37,7 @@ class _Run:
     summary: RunSummary | None = None
     follower: AlertFollower | None = None
     complete: bool = False
+    looked: float = 0.0
     looked_closely: float = -math.inf
     shown: tuple[object, ...] | None = None
 
@@ -44,6 +46,18 @@ class _Run:
         if self.log is None:
             self.log = RunLogReader(self.file)
         return self.log
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is known of a run that writes no more."""
+        return self.complete and self.summary is not None and self.summary.state in SETTLED
+
+    def age(self, now: float | None) -> None:
+        """A run that is not looked at again grows older all the same."""
+        now = time.time() if now is None else now
+        if self.summary is not None:
+            self.summary = replace(self.summary, age=max(0.0, self.summary.age + now - self.looked))
+        self.looked = now
 
     def close(self) -> None:
         """Close the log; what is known of the run stays."""
@@ -98,7 +112,9 @@ class Workspace:
         self._look_closely(query, now)
         snapshots = list(self._answers(query))
         for path, run in self._runs.items():
-            if run.complete and path not in query.runs and run.summary and run.summary.state in SETTLED:
+            if path not in query.runs and (run.shown is not None or run.settled):
+                # A run that is no longer asked for, live or not, gives back the tables that only its curves needed.
+                run.shown = None
                 run.close()
         return Tick(query, tuple(self._summaries()), tuple(snapshots))
 
@@ -157,12 +173,15 @@ class Workspace:
         self._runs[path] = run
         modified = _modified(file)
         if run.summary and modified == run.modified and run.summary.state in SETTLED:
+            run.age(now)
             return
         if run.log is None and run.summary and identity == (0, 0):
             run.summary = replace(run.summary, state="deleted", message="the file is gone")
+            run.age(now)
             return
         self._about_to_read(path)
         run.modified = modified
+        run.looked = time.time() if now is None else now
         log = run.opened()
         log.refresh()
         summary = summarise(log, path, self._name(file), now)

@@ -32,6 +32,8 @@ from thermotui.tui.widgets.table import Table
 
 MINIMUM_SIZE = (40, 10)
 MAXIMUM_MARKED = 8
+KEPT_SNAPSHOTS = 2
+"""Runs last shown that are still at hand when one goes back to them."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
 
@@ -148,12 +150,22 @@ class MainScreen(ChartScreen):
         self.runs = tick.summaries
         self._wake()
         if not self.paused:
-            self.snapshots.update((snapshot.path, snapshot) for snapshot in tick.snapshots)
+            self._keep(tick.snapshots)
         known = {summary.path for summary in self.runs}
         if self.selected not in known and self.runs:
             shown = self._arranged()
             self.selected = shown[0][1].path if shown else self.runs[0].path
         self._show()
+
+    def _keep(self, snapshots: tuple[RunSnapshot, ...]) -> None:
+        """Keep the newest snapshot of the runs shown, and of few others: curves of every run once visited add up."""
+        for snapshot in snapshots:
+            self.snapshots.pop(snapshot.path, None)
+            self.snapshots[snapshot.path] = snapshot
+        shown = {self.selected, *self.marked}
+        others = [path for path in self.snapshots if path not in shown]
+        for path in others[:-KEPT_SNAPSHOTS]:
+            del self.snapshots[path]
 
     def _wake(self) -> None:
         """Show the alerts again whose snooze is over."""

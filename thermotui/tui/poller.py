@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import Protocol
 
+from thermotui.analysis.format import format_duration
 from thermotui.analysis.snapshot import Query, Tick
 from thermotui.errors import InputError
 from thermotui.tui.mailbox import Mailbox
@@ -81,7 +82,7 @@ class Poller(threading.Thread):
             if tick is None:
                 self._changed.wait(RESTART_PAUSE)
                 continue
-            now_shown = tuple(replace(summary, age=_told_age(summary.age)) for summary in tick.summaries)
+            now_shown = tuple((replace(summary, age=0.0), _told_age(summary.age)) for summary in tick.summaries)
             if tick.snapshots or now_shown != shown:
                 shown = now_shown
                 self.mailbox.put(tick)
@@ -89,6 +90,6 @@ class Poller(threading.Thread):
             self._changed.wait(self._interval)
 
 
-def _told_age(age: float) -> float:
+def _told_age(age: float) -> str:
     """The age as a list tells it: nothing below five seconds, so that a live run does not redraw its age."""
-    return float(round(age)) if age >= 5 else 0.0
+    return format_duration(age) if age >= 5 else ""

@@ -20,8 +20,9 @@ from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import chart_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import evidence, layer_name, span_text
+from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
-from thermotui.tui.widgets.table import Cell, Column, Row, Table
+from thermotui.tui.widgets.table import Table
 
 Choice = Literal["all", "open", "critical", "unacknowledged", "kind", "layer", "snoozed"]
 CHOICES: tuple[Choice, ...] = ("all", "open", "critical", "unacknowledged", "kind", "layer", "snoozed")

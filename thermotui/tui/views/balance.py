@@ -11,8 +11,9 @@ from thermotui.analysis.format import format_value
 from thermotui.analysis.snapshot import Query
 from thermotui.tui.charts.numbers import format_compact
 from thermotui.tui.views.view import View
+from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
-from thermotui.tui.widgets.table import Cell, Column, Row, Table
+from thermotui.tui.widgets.table import Table
 
 INTERVAL_FIGURES = ("work", "heat", "ep_marginal", "ep_ignorance", "m_info", "learning_efficiency")
 

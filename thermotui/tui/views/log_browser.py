@@ -14,8 +14,9 @@ from textual.reactive import reactive
 from thermotui.analysis.snapshot import Query, RowsQuery, RunSnapshot
 from thermotui.runlog.schema import STREAMS
 from thermotui.tui.views.view import View
+from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
-from thermotui.tui.widgets.table import Cell, Column, Row, Table
+from thermotui.tui.widgets.table import Table
 
 ATTRIBUTES = "attributes"
 COLUMN_WIDTH = 13

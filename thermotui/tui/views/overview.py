@@ -11,8 +11,9 @@ from textual.app import ComposeResult
 from thermotui.analysis.format import format_duration, format_value
 from thermotui.analysis.run_state import RunSummary
 from thermotui.tui.views.view import Look, View
+from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.run_list import age_cell, alert_cell, progress_cell, short_count, state_cell
-from thermotui.tui.widgets.table import Cell, Column, Row, Table
+from thermotui.tui.widgets.table import Table
 
 BLOCKS, ASCII_BLOCKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 SPARK_WIDTH = 16

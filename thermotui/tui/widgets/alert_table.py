@@ -10,7 +10,8 @@ from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.runlog.schema import Header
 from thermotui.tui.attention import alert_key
-from thermotui.tui.widgets.table import Cell, Column, Row, Table
+from thermotui.tui.widgets.columns import Cell, Column, Row
+from thermotui.tui.widgets.table import Table
 
 NONE_YET = "no alerts"
 

@@ -6,7 +6,8 @@ import math
 
 from thermotui.analysis.format import format_duration
 from thermotui.analysis.run_state import RunSummary
-from thermotui.tui.widgets.table import Cell, Column, Role, Row, Table
+from thermotui.tui.widgets.columns import Cell, Column, Role, Row
+from thermotui.tui.widgets.table import Table
 
 STATE_SIGNS: dict[str, tuple[str, Role]] = {
     "empty": ("·", "muted"),
@@ -82,7 +83,7 @@ class RunList(Table, can_focus=False):
     """
 
     def __init__(self, id: str | None = None) -> None:
-        columns = (Column("", 1), Column("run", cut="left"), Column("", 5, "right"), Column("", 3, "right"))
+        columns = (Column("", 1), Column("run", cut="middle"), Column("", 5, "right"), Column("", 3, "right"))
         super().__init__(columns, empty="no runs", id=id)
 
     def show_runs(self, arranged: tuple[tuple[str, RunSummary], ...], marked: frozenset[str], ascii_only: bool) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
@@ -19,52 +18,7 @@ from textual.widget import Widget
 
 from thermotui.analysis.format import printable
 from thermotui.tui.charts.numbers import to_ascii
-
-Role = Literal["plain", "muted", "good", "minor", "warning", "critical", "accent"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its title, its width in cells (0: what the others leave), and where its text stands.
-
-    cut: the end of a text that is too long to give up; names of runs differ at their end.
-    """
-
-    title: str
-    width: int = 0
-    align: Literal["left", "right"] = "left"
-    cut: Literal["left", "right"] = "right"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text with a role, which the theme colours."""
-
-    text: str
-    role: Role = "plain"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row. The key keeps the cursor on the row when rows are added or ordered anew."""
-
-    key: str
-    cells: tuple[Cell, ...]
-    heading: bool = False
-    """Whether it only names the rows below; the cursor passes it by."""
-
-
-def _cut(text: str, size: int, end: Literal["left", "right"], mark: str) -> str:
-    """The text in `size` cells, with a mark where it was cut."""
-    room = size - cell_len(mark)
-    if room < 0:
-        return " " * size
-    if end == "right":
-        return set_cell_size(text, room) + mark
-    kept = text
-    while cell_len(kept) > room:
-        kept = kept[1:]
-    return mark + kept
+from thermotui.tui.widgets.columns import Cell, Column, Row, cut_text, widths_of
 
 
 def plain_text(widget: Widget) -> Callable[[str], str]:
@@ -137,6 +91,8 @@ class Table(ScrollView, can_focus=True):
         self._columns = columns
         self._header = header
         self._empty = empty
+        self._natural = [0] * len(columns)
+        self._measured_in_ascii = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -147,8 +103,25 @@ class Table(ScrollView, can_focus=True):
         """Show rows in these columns; all is painted anew only where the columns are others."""
         if columns != self._columns:
             self._columns = columns
+            self._natural = [0] * len(columns)
             self.set_reactive(Table.rows, ())
         self.rows = rows
+
+    def _measure(self, least: Sequence[int]) -> list[int]:
+        """Width of the widest cell of each column that fits its cells, its title among them, and never below `least`:
+
+        the columns of a live table would tremble with the digits of its numbers.
+        """
+        self._measured_in_ascii, plain = self.screen.has_class("-ascii"), plain_text(self)
+        return [
+            max(
+                known,
+                *(cell_len(plain(text)) for text in (column.title, *(row.cells[index].text for row in self.rows))),
+            )
+            if column.fit
+            else 0
+            for index, (column, known) in enumerate(zip(self._columns, least, strict=True))
+        ]
 
     @property
     def cursor_index(self) -> int:
@@ -165,12 +138,17 @@ class Table(ScrollView, can_focus=True):
         choices = [row.key for row in new if not row.heading]
         if self.cursor not in choices:
             self.cursor = choices[0] if choices else ""
+        same = {row.key for row in old} & {row.key for row in new}
+        before, self._natural = self._natural, self._measure(self._natural if same else [0] * len(self._columns))
         if not new or not old or (len(new) != len(old) and self.styles.height and self.styles.height.is_auto):
             self.refresh(layout=True)
             return
+        if self._natural != before:
+            self.refresh()
+            return
         for index in range(max(len(old), len(new))):
-            before, after = (rows[index] if index < len(rows) else None for rows in (old, new))
-            if before != after:
+            earlier, later = (rows[index] if index < len(rows) else None for rows in (old, new))
+            if earlier != later:
                 self._refresh_row(index)
 
     def watch_cursor(self, old: str, new: str) -> None:
@@ -238,12 +216,6 @@ class Table(ScrollView, can_focus=True):
         else:
             self._move_to(self.rows[index].key)
 
-    def _widths(self) -> list[int]:
-        fixed = sum(column.width for column in self._columns) + len(self._columns) - 1
-        free = [column for column in self._columns if column.width == 0]
-        rest = max(0, self.scrollable_content_region.width - fixed)
-        return [column.width or rest // len(free) for column in self._columns]
-
     def render_line(self, y: int) -> Strip:
         """One line: the header, a row, or nothing."""
         width = self.scrollable_content_region.width
@@ -261,10 +233,13 @@ class Table(ScrollView, can_focus=True):
 
     def _strip(self, cells: tuple[Cell, ...], width: int, component: str, cursor: bool = False) -> Strip:
         parts, plain = [], plain_text(self)
-        for cell, column, size in zip(cells, self._columns, self._widths(), strict=True):
-            text = plain(cell.text)
-            if cell_len(text) > size:
-                text = _cut(text, size, column.cut, plain("…"))
+        if self._measured_in_ascii != self.screen.has_class("-ascii"):
+            self._natural = self._measure([0] * len(self._columns))
+        sizes = widths_of(self._columns, self._natural, width)
+        for cell, column, size in zip(cells, self._columns, sizes, strict=True):
+            if not size:
+                continue
+            text = cut_text(plain(cell.text), size, column.cut, plain("…"))
             padding = " " * (size - cell_len(text))
             text = padding + text if column.align == "right" else text + padding
             parts += [(text, component or f"table--{cell.role}"), (" ", component or "table--plain")]
