@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 LENGTH = struct.Struct("<Q")
 DEADLINE = 10
@@ -31,13 +31,20 @@ def write_frame(pipe: BinaryIO, message: object) -> None:
     pipe.flush()
 
 
-def read_frame(pipe: BinaryIO) -> Any:
+class Source(Protocol):
+    """Where frames come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+def read_frame(pipe: Source) -> Any:
     """Read one frame; blocks. Raises EOFError at the end of the pipe, also within a frame."""
     (length,) = LENGTH.unpack(_read_exactly(pipe, LENGTH.size))
     return pickle.loads(_read_exactly(pipe, length))
 
 
-def _read_exactly(pipe: BinaryIO, size: int) -> bytes:
+def _read_exactly(pipe: Source, size: int) -> bytes:
     buffer = io.BytesIO()
     while (missing := size - buffer.tell()) > 0:
         chunk = pipe.read(missing)

@@ -5,10 +5,10 @@ Imports nothing heavy, so that the child can be started first of all: its own im
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -46,6 +46,7 @@ class ReadingProcess:
         command = [sys.executable, "-m", "thermotui.analysis.reading_process", *self._paths]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0)
         write_frame(_pipe(child.stdin), [f"{path}\0{reason}" for path, reason in self._avoided.items()])
+        self._answers = _Answers(child, self._patience)
         return child
 
     @property
@@ -64,13 +65,7 @@ class ReadingProcess:
         try:
             write_frame(_pipe(self._child.stdin), query)
             while True:
-                watchdog = threading.Timer(self._patience, self._child.kill)
-                watchdog.daemon = True
-                watchdog.start()
-                try:
-                    message = read_frame(_pipe(self._child.stdout))
-                finally:
-                    watchdog.cancel()
+                message = read_frame(self._answers)
                 if isinstance(message, InputError):
                     raise message
                 if isinstance(message, str):
@@ -115,6 +110,20 @@ class ReadingProcess:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class _Answers:
+    """What a child writes. One that writes nothing for `patience` seconds while it is waited for is killed."""
+
+    def __init__(self, child: subprocess.Popen[bytes], patience: float) -> None:
+        self._child, self._patience = child, patience
+
+    def read(self, size: int, /) -> bytes:
+        """Up to so many bytes; none at the end of the pipe, as after a kill."""
+        pipe = _pipe(self._child.stdout)
+        if not select.select([pipe], [], [], self._patience)[0]:
+            self._child.kill()
+        return pipe.read(size)
 
 
 def _pipe(pipe: IO[bytes] | None) -> BinaryIO:

@@ -63,7 +63,7 @@ def span_bits(top: Floats, bottom: Floats, rows: int, mode: Mode) -> NDArray[np.
     begins = np.clip(first[..., None, :] - above, 0, glyphs.down)
     ends = np.clip(end[..., None, :] - above, 0, glyphs.down)
     spans = begins * np.int16(glyphs.down + 1) + ends
-    bits = _span_table(mode, 0)[spans[..., :: glyphs.across]]
+    bits: NDArray[np.uint8] = _span_table(mode, 0)[spans[..., :: glyphs.across]]
     for column in range(1, glyphs.across):
         bits |= _span_table(mode, column)[spans[..., column :: glyphs.across]]
     return bits
