@@ -27,7 +27,7 @@ from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
 from thermotui.tui.themes import all_themes, fitting_theme
-from thermotui.tui.thin_driver import thin_driver
+from thermotui.tui.thin_driver import CellPainter, thin_driver
 from thermotui.tui.views.view import Look
 
 SETTLING_SECONDS = 1.0
@@ -62,6 +62,7 @@ class WatchApp(App[None]):
     def __init__(self, poller: Poller, settings: Settings | None = None) -> None:
         # The driver is chosen while Textual is initialised.
         self.settings = settings or Settings()
+        self.painter = CellPainter()
         super().__init__()
         self.failure = ""
         self.last_session = self.settings.session
@@ -93,7 +94,7 @@ class WatchApp(App[None]):
         driver = super().get_driver_class()
         if self.settings.mode == "ascii":
             driver = ascii_driver(driver)
-        return thin_driver(driver, lambda: self.size)
+        return thin_driver(driver, lambda: self.size, self.painter)
 
     def get_default_screen(self) -> Screen[Any]:
         """The main screen."""

@@ -50,13 +50,16 @@ class CellUpdates:
         self._cursor: tuple[int, int] | None = None
         self._style: str | None = None
         self._shown = self._shown_styles = np.empty((0, 0), np.uint32)
+        self._put: tuple[NDArray[np.uint32], NDArray[np.uint32]] | None = None
+        """Characters and styles wanted by `put` and not yet sent."""
+        self._rest: tuple[int, int] | None = None
 
     def forget(self, width: int | None = None, height: int | None = None) -> None:
         """Take every cell as unknown, after a resize or after someone else has written to the terminal."""
         shape = self._shown.shape if width is None or height is None else (height, width)
         self._shown = np.full(shape, UNKNOWN, np.uint32)
         self._shown_styles = np.zeros(shape, np.uint32)
-        self._cursor = self._style = None
+        self._cursor = self._style = self._put = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,6 +70,32 @@ class CellUpdates:
         """What takes the terminal back to its plain style, before anything is sent that is not an update."""
         plain, self._style, self._cursor = self._style == "", "", None
         return "" if plain else "\x1b[0m"
+
+    def style_number(self, style: str) -> int:
+        """The number of a style, given as the parameters of its escape sequence."""
+        return self._style_of(style)
+
+    def put(self, x: int, y: int, characters: NDArray[np.uint32], styles: NDArray[np.uint32]) -> None:
+        """Have the next `flush` or `reduce` show these cells [height, width], each one wide; cut at the edges."""
+        if self._put is None:
+            self._put = self._shown.copy(), self._shown_styles.copy()
+        height, width = (max(room, 0) for room in (self._shown.shape[0] - y, self._shown.shape[1] - x))
+        characters, styles = characters[:height, :width], styles[:height, :width]
+        there = slice(y, y + characters.shape[0]), slice(x, x + characters.shape[1])
+        blank = characters == _BLANK
+        self._put[0][there] = characters
+        self._put[1][there] = np.where(blank, np.array(self._blank_styles, np.uint32)[styles], styles)
+
+    def flush(self) -> str:
+        """What shows the cells that were put."""
+        if self._put is None:
+            return ""
+        (characters, styles), self._put = self._put, None
+        changed = (characters != self._shown) | (styles != self._shown_styles)
+        if not changed.any():
+            return ""
+        self._shown, self._shown_styles = characters, styles
+        return self._write(changed) + self._rest_at(self._rest)
 
     def reduce(self, update: str) -> str | None:
         """The shortest text found that does what `update` does; None where that is more than moves, styles and text.
@@ -81,14 +110,17 @@ class CellUpdates:
         else:
             changed = (wanted.characters != self._shown) | (wanted.styles != self._shown_styles)
             if not changed.any():
+                self._put = None
                 return ""
         # Half of a wide character cannot be written.
         changed[:, :-1] |= changed[:, 1:] & (wanted.characters[:, 1:] == CONTINUATION)
         self._shown, self._shown_styles = wanted.characters, wanted.styles
+        self._put, self._rest = None, wanted.cursor
         return self._write(changed) + self._rest_at(wanted.cursor)
 
     def _read(self, update: str) -> _Wanted | None:
-        characters, styles = self._shown.copy(), self._shown_styles.copy()
+        before, styles_before = self._put or (self._shown, self._shown_styles)
+        characters, styles = before.copy(), styles_before.copy()
         height, width = characters.shape
         x = y = written = length = style = 0
         moved = False

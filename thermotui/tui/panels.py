@@ -48,8 +48,10 @@ def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
     overview = snapshot.curves.get(panel.stream)
     series: tuple[SeriesData, ...] = ()
     if overview is not None:
+        # One array for all lines: they are then reduced to columns together.
+        x = np.asarray(overview.step_first, dtype=np.float64)
         series = tuple(
-            series_of(snapshot, panel.stream, line, f"series_{index + 1}")
+            series_of(snapshot, panel.stream, line, f"series_{index + 1}", x=x)
             for index, line in enumerate(panel.lines)
             if line.field in overview.mean and np.isfinite(overview.mean[line.field]).any()
         )

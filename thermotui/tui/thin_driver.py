@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from textual.driver import Driver
 from textual.geometry import Size
 
@@ -14,19 +18,65 @@ SMALL = 1024
 """Characters of an update that a terminal reads in one piece, so that it needs no markers against tearing."""
 
 
-def thin_driver(base: type[Driver], size: Callable[[], Size]) -> type[Driver]:
+class CellPainter:
+    """Paints cells of charts on the terminal of one thin driver: see `thermotui.tui.charts.painting`."""
+
+    def __init__(self) -> None:
+        self.cells = CellUpdates()
+        self.send: Callable[[str], None] | None = None
+        """How text is sent; None before the driver has sent anything."""
+        self.size: Callable[[], Size] = Size
+        """The size of the screen at present."""
+        self.synchronized = False
+        """Whether the terminal takes markers against tearing."""
+        self._due = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a terminal to paint on."""
+        return self.send is not None and tuple(self.size()) == self.cells.size
+
+    def style_number(self, codes: str) -> int:
+        """The number of a style, given as the parameters of its escape sequence."""
+        return self.cells.style_number(codes)
+
+    def paint(self, x: int, y: int, characters: NDArray[np.uint32], styles: NDArray[np.uint32]) -> None:
+        """Show these cells once whoever paints has painted all: what several charts changed goes out in one piece."""
+        self.cells.put(x, y, characters, styles)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what was painted."""
+        self._due = False
+        self.send_cells(self.cells.flush())
+
+    def send_cells(self, text: str) -> None:
+        """Send an update, in one piece where a terminal would otherwise show a part of it."""
+        if text and self.send is not None:
+            whole = len(text) > SMALL and self.synchronized
+            self.send(f"{SYNC_START}{text}{SYNC_END}" if whole else text)
+
+
+def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPainter | None = None) -> type[Driver]:
     """A driver class like `base` that never sends a cell the terminal already shows. For `App.get_driver_class`.
 
-    size: the size of the screen at present. Whatever is not an update of cells is passed on as it is, and after it
-    every cell is sent again when next drawn; so it is after a resize, and when an update covers the whole screen.
+    size: the size of the screen at present. painter: by which charts paint on it. Whatever is not an update of cells is
+    passed on as it is, and after it every cell is sent again when next drawn; so it is after a resize, and when an
+    update covers the whole screen.
     """
-    cells = CellUpdates()
+    painter = painter or CellPainter()
+    painter.size = size
+    cells = painter.cells
     held_start = False
 
     def write(self: Driver, data: str) -> None:
         nonlocal held_start
+        if painter.send is None:
+            painter.send = partial(base.write, self)
         if data == SYNC_START:
-            held_start = True
+            held_start = painter.synchronized = True
             return
         if data == SYNC_END and held_start:
             held_start = False
@@ -35,14 +85,12 @@ def thin_driver(base: type[Driver], size: Callable[[], Size]) -> type[Driver]:
         if (width, height) != cells.size:
             cells.forget(width, height)
         reduced = cells.reduce(data)
-        if reduced is None:
-            start = SYNC_START if held_start else ""
-            held_start = False
-            base.write(self, f"{cells.reset()}{start}{data}")
-            cells.forget()
-        elif len(reduced) > SMALL and held_start:
-            base.write(self, f"{SYNC_START}{reduced}{SYNC_END}")
-        elif reduced:
-            base.write(self, reduced)
+        if reduced is not None:
+            painter.send_cells(reduced)
+            return
+        start = SYNC_START if held_start else ""
+        held_start = False
+        base.write(self, f"{cells.flush()}{cells.reset()}{start}{data}")
+        cells.forget()
 
     return type("ThinDriver", (base,), {"write": write})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
@@ -11,9 +13,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from thermotui.tui.charts.frame import Frame, changed_spans, runs
+from thermotui.tui.charts.painting import Place, painter_of, style_codes
 from thermotui.tui.charts.palette import Palette, from_variables
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.charts.roles import ROLES
+
+NO_NUMBER = 0xFFFFFFFF
 
 
 class CellWidget(Widget):
@@ -29,6 +34,9 @@ class CellWidget(Widget):
         self._strips: dict[int, Strip] = {}
         self._palette: Palette | None = None
         self._styles: dict[tuple[int, int], Style] = {}
+        self._place = Place(self)
+        self._numbers: NDArray[np.uint32] | None = None
+        """The painter's numbers of the styles, by foreground and background role; NO_NUMBER where not yet asked."""
 
     def draw_frame(self, width: int, height: int) -> Frame:
         """The frame to show in a content area of that size, in cells."""
@@ -44,10 +52,31 @@ class CellWidget(Widget):
         self._frame, self._runs = frame, None
         for y, _, _ in spans:
             self._strips.pop(y, None)
+        if not spans or self._paint(frame):
+            return
         if 2 * len(spans) > height:
             self.refresh(Region(0, 0, width, height))
-        elif spans:
+        else:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in spans))
+
+    def _paint(self, frame: Frame) -> bool:
+        """Paint on the terminal itself; False where the compositor must, which knows what lies over what."""
+        painter = painter_of(self.app)
+        offset = self._place.offset() if painter is not None and not self._decorated() else None
+        if painter is None or offset is None:
+            return False
+        if self._numbers is None:
+            self._numbers = np.full((len(ROLES), len(ROLES)), NO_NUMBER, np.uint32)
+        styles = self._numbers[frame.foreground, frame.background]
+        unknown = styles == NO_NUMBER
+        if unknown.any():
+            roles = zip(frame.foreground[unknown].tolist(), frame.background[unknown].tolist(), strict=True)
+            for fore, back in set(roles):
+                codes = style_codes(self._style(fore, back), self.app)
+                self._numbers[fore, back] = painter.style_number(codes)
+            styles = self._numbers[frame.foreground, frame.background]
+        painter.paint(offset.x, offset.y, frame.characters, styles)
+        return True
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, self._theme_changed)
@@ -65,7 +94,7 @@ class CellWidget(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = None
+        self._palette = self._numbers = None
         self._styles.clear()
         self._strips.clear()
 

@@ -15,7 +15,7 @@ from thermotui.tui.charts.raster import GLYPHS
 from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
 from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, sticky_axis
-from thermotui.tui.charts.view import StepView
+from thermotui.tui.charts.view import SMALLEST_SPAN, StepView
 
 WHEEL_ZOOM, WHEEL_PAN = 1.25, 0.1
 
@@ -145,10 +145,13 @@ class Chart(CellWidget, can_focus=True):
         self.view.show(self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor))
 
     def pan_x(self, fraction: float) -> None:
-        """Move by a fraction of what is shown; to later steps if positive."""
+        """Move by a fraction of what is shown, to later steps if positive, but not out of the run."""
         start, end = self.shown_range
-        shift = fraction * (end - start)
-        self.view.show((start + shift, end + shift))
+        first, last = self.data.extent() if self.data else (start, end)
+        room = min(first - start, 0.0), max(last + SMALLEST_SPAN / 2 - end, 0.0)
+        shift = min(max(fraction * (end - start), room[0]), room[1])
+        if shift:
+            self.view.show((start + shift, end + shift))
 
     def set_y_range(self, y_range: tuple[float, float] | None) -> None:
         """Show these values; None to fit the data again."""

@@ -37,6 +37,8 @@ ORDER = (
 )
 """Panels by how soon they get a place."""
 PANEL_HEIGHT = 7
+POINTS_FOR_A_DOT = 4
+"""Of the points asked for: panned or zoomed by two there is still one for each until the answer is there."""
 COLUMN_WIDTHS = (54, 150, 210)
 """Widths from which on there are two, three and four columns."""
 BY_NAME = {panel.name: panel for panel in PANELS}
@@ -126,7 +128,10 @@ class Dashboard(View):
         self._update(shown)
 
     def ask(self, query: Query) -> Query:
-        """The columns of the panels shown."""
+        """The columns of the panels shown. Over part of a run, whose buckets stay, as many points as a chart shows."""
+        if query.steps is not None:
+            dots = max((chart.columns for chart in self.query(Chart) if chart.display), default=0)
+            query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
         fields = fields_of(tuple(BY_NAME[name] for name in self._shown if name in BY_NAME))
         if "temperature" in self._shown:
             fields = merge_fields(fields, LayerPanel.FIELDS)

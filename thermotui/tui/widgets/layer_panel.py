@@ -29,6 +29,8 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
     if overview is None or names[0] not in overview.mean:
         return ()
     series = []
+    # One array for all layers: they are then reduced to columns together.
+    x = overview.step_first.astype(np.float64)
     for index, layer in enumerate(snapshot.header.layers):
         served = [name for name in names if np.isfinite(overview.mean[name][:, index]).any()]
         name = served[0] if served else names[0]
@@ -40,7 +42,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
         series.append(
             SeriesData(
                 printable(layer.name),
-                overview.step_first.astype(np.float64),
+                x,
                 overview.minimum[name][:, index].astype(np.float64),
                 overview.maximum[name][:, index].astype(np.float64),
                 mean,
