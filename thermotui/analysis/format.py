@@ -68,3 +68,8 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "backslashreplace").decode("ascii")
         for character in text
     )
+
+
+def words_of(name: str) -> str:
+    """The name of a kind of alert or of a column as words: `l_info_saturated` is `L-info saturated`."""
+    return name.replace("_", " ").replace("l info", "L-info").replace("m info", "M-info")

@@ -89,3 +89,7 @@ def fields_of(panels: tuple[Panel, ...]) -> tuple[tuple[str, tuple[str, ...]], .
     for panel in panels:
         wanted.setdefault(panel.stream, {}).update(dict.fromkeys(panel.fields))
     return tuple((stream, tuple(names)) for stream, names in wanted.items())
+
+
+LABELS: dict[str, str] = {line.field: line.label for panel in PANELS for line in panel.lines}
+"""The sign or the words for a column: `W`, `Σ X|Θ`, `L-info ≥`."""

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from thermotui.analysis.memory import give_back_large_blocks
+
 LENGTH = struct.Struct("<Q")
 DEADLINE = 10
 """Seconds that reading one file may take. HDF5 may hang on a corrupt file, holding the interpreter's lock."""
@@ -86,6 +88,7 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replie
 
 def main() -> None:
     """Take the pipes for itself, so that nothing else written to standard output can end up in a frame."""
+    give_back_large_blocks()
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

@@ -64,6 +64,9 @@ def open_screen(request: Request) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: the collector would look through it again and again.
     gc.disable()
+    from thermotui.analysis.memory import give_back_large_blocks
+
+    give_back_large_blocks()
     # The reading process imports HDF5, and reads, while this one imports the screen.
     from thermotui.tui.reading import ReadingProcess
 

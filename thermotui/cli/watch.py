@@ -36,6 +36,12 @@ def watch(
     """
     if once or json:
         places = places_of(paths or [])
+        if theme:
+            # A plain frame has no colours, but a name misspelt is said here too.
+            from thermotui.tui.preferences import load_preferences, preferences_file
+            from thermotui.tui.themes import all_themes, check_theme
+
+            check_theme(theme, all_themes(load_preferences(preferences_file()).themes))
         _print_frame(places, as_json=json, ascii_only=ascii_only or low_bandwidth or not writes_unicode())
     else:
         open_screen(Request(tuple(paths or ()), interval, theme, ascii_only, low_bandwidth, fresh))

@@ -26,8 +26,6 @@ END_OF_FILE = slice(28, 36)
 METADATA_READ_ATTEMPTS = 24
 """Tries at a block whose checksum is torn, 20 ms in all; HDF5's own default for readers of live files is endless."""
 MAX_CHUNK_BYTES = 64 * 1024 * 1024
-CHUNK_CACHE_BYTES, CHUNK_CACHE_SLOTS = 128 * 1024, 127
-"""Of each open table: a window is read once, and HDF5's own 8 MiB a table would add up over the runs of a screen."""
 WRITING_FLAG = 1
 SWMR_FLAG = 4
 
@@ -109,7 +107,8 @@ def open_file(path: Path, *, cut_short: bool = False) -> h5py.File:
         raise RunLogError(path, reason)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_file_locking(False, True)
-    access.set_cache(0, CHUNK_CACHE_SLOTS, CHUNK_CACHE_BYTES, 0.75)
+    # No cache of chunks: a window is read once, and what HDF5 keeps a table adds up over the runs of a screen.
+    access.set_cache(0, 1, 0, 0.75)
     if _set_read_attempts()(access.id, METADATA_READ_ATTEMPTS) < 0:
         raise RunLogError(path, "HDF5 refused the limit on read attempts; the installed h5py is not usable here")
     try:

@@ -18,7 +18,6 @@ from textual.driver import Driver
 from textual.message import Message
 from textual.screen import Screen
 
-from thermotui.errors import InputError
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
@@ -26,7 +25,7 @@ from thermotui.tui.main_screen import MainScreen
 from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
-from thermotui.tui.themes import all_themes, fitting_theme
+from thermotui.tui.themes import all_themes, check_theme, fitting_theme
 from thermotui.tui.thin_driver import CellPainter, thin_driver
 from thermotui.tui.views.view import Look
 
@@ -76,9 +75,7 @@ class WatchApp(App[None]):
         for theme in self._themes.values():
             self.register_theme(theme)
         wanted = self.settings.theme or session.theme or preferences.theme or fitting_theme()
-        if wanted not in self._themes:
-            raise InputError(f"there is no theme {wanted!r}; there are {', '.join(self._themes)}")
-        self.theme = wanted
+        self.theme = check_theme(wanted, self._themes)
         self.set_keymap(preferences.keys)
         self.animation_level = "none"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from thermotui.analysis.format import printable
+from thermotui.analysis.format import printable, words_of
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
@@ -226,7 +226,7 @@ class ChartScreen(Screen[None]):
         others = tuple(each for each in self.look.snoozed if (each.path, each.key) != (snapshot.path, alert_key(alert)))
         if len(others) == len(self.look.snoozed):
             others = (*others, snooze(snapshot.path, alert, snapshot.alerts, time.time()))
-            kind = printable(alert.kind.replace("_", " "))
+            kind = printable(words_of(alert.kind))
             self.notify(f"snoozed for {SNOOZE_MINUTES} min or until the next {kind}", timeout=3, markup=False)
         self.look = replace(self.look, snoozed=others)
 

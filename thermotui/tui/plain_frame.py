@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from thermotui.analysis.balance import BalanceSheet, Figure
-from thermotui.analysis.format import format_duration, format_value, printable
+from thermotui.analysis.format import format_duration, format_value, printable, words_of
 from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
@@ -49,7 +49,7 @@ def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
         for panel in FRAME_PANELS:
             yield from _chart_lines(panel, snapshot, width, mode)
         for alert in snapshot.alerts:
-            yield printable(f"{alert.severity:8} {_span(alert)}  {alert.kind.replace('_', ' ')}: {alert.message}")
+            yield printable(f"{alert.severity:8} {_span(alert)}  {words_of(alert.kind)}: {alert.message}")
         if snapshot.alerts_searched_to is not None:
             yield printable(
                 f"the writer recorded no alerts; searched up to step {snapshot.alerts_searched_to}, "

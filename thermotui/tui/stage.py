@@ -42,7 +42,7 @@ def _compare(steps: StepView) -> View:
 def _overview(steps: StepView) -> View:
     from thermotui.tui.views.overview import OverviewView
 
-    return OverviewView(id="overview")
+    return OverviewView(steps, id="overview")
 
 
 def _log(steps: StepView) -> View:

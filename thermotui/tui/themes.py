@@ -33,7 +33,9 @@ MONO = _mono()
 THEMES: dict[str, Theme] = {
     theme.name: theme
     for theme in (
-        replace(BUILTIN_THEMES["textual-dark"], name="dark", background="#111418", surface="#15191e", panel="#232a33"),
+        replace(BUILTIN_THEMES["textual-dark"], name="dark", background="#111418", surface="#15191e", panel="#232a33",
+            secondary="#8ab4f8",
+        ),
         replace(
             BUILTIN_THEMES["textual-light"], name="light", warning="#9a5b00", error="#c62828", success="#2e7d32",
             secondary="#1f6feb", accent="#8a4b00",
@@ -77,6 +79,13 @@ def all_themes(own: Mapping[str, Mapping[str, str]]) -> dict[str, Theme]:
             raise InputError(f"theme {name}: there is no theme {base!r} to start from; there are {', '.join(themes)}")
         themes[name] = _own_theme(name, themes[base], {key: c for key, c in colours.items() if key != "base"})
     return themes
+
+
+def check_theme(name: str, themes: Mapping[str, Theme]) -> str:
+    """The name, where there is such a theme; InputError where there is none."""
+    if name not in themes:
+        raise InputError(f"there is no theme {name!r}; there are {', '.join(themes)}")
+    return name
 
 
 def _own_theme(name: str, base: Theme, colours: Mapping[str, str]) -> Theme:

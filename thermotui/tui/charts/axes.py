@@ -122,15 +122,15 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
-    Where they do not fit, notes and unit go first, then errors move into parentheses as in 4.91(5), then title and
-    names become short, then values go, the last series' first: the names tell the colours apart.
+    Where they do not fit, notes go first, then errors move into parentheses as in 4.91(5), then title and names become
+    short, then the unit goes, then values, the last series' first: the names tell the colours apart.
     """
     count = len(data.series)
     variants = [
         _Header(unit=True, notes=True, values=count),
         _Header(unit=True, values=count),
-        _Header(values=count),
-        _Header(compact=True, values=count),
+        _Header(unit=True, compact=True, values=count),
+        _Header(unit=True, compact=True, short=True, values=count),
         _Header(compact=True, short=True, values=count),
         *(_Header(compact=True, short=True, values=values, gap=" ") for values in range(count, -1, -1)),
     ]

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from thermotui.analysis.format import printable
+from thermotui.analysis.format import printable, words_of
 from thermotui.analysis.panels import PANELS, fields_of
 from thermotui.analysis.snapshot import Query
 from thermotui.detect.alert import KINDS, Alert
@@ -38,7 +38,7 @@ class AlertsView(View):
         & > Chart { height: 30%; min-height: 5; max-height: 12; }
         & > Line { color: $text-muted; }
         & > #alerts { height: 1fr; }
-        & > #evidence { height: auto; max-height: 4; border-top: solid $panel; }
+        & > #evidence { height: auto; max-height: 7; border-top: solid $panel; }
     }
     """
     focused_first = "#alerts"
@@ -57,11 +57,11 @@ class AlertsView(View):
         yield Line()
         columns = (
             Column("", 1),
-            Column("severity", 8),
-            Column("kind", 20),
-            Column("layer", 12),
-            Column("steps", 15),
-            Column("evidence"),
+            Column("severity", fit=True),
+            Column("kind", 24, fit=True),
+            Column("layer", 24, cut="middle", fit=True),
+            Column("steps", fit=True),
+            Column("evidence", last=1),
         )
         yield Table(columns, empty="no alerts", id="alerts")
         yield Static(id="evidence", markup=False)
@@ -109,7 +109,7 @@ class AlertsView(View):
         if self.snapshot is None or self._example is None or self.choice not in ("kind", "layer"):
             return self.choice
         if self.choice == "kind":
-            return f"kind {self._example.kind.replace('_', ' ')}"
+            return f"kind {words_of(self._example.kind)}"
         return f"layer {layer_name(self.snapshot.header, self._example.layer)}"
 
     def watch_snapshots(self) -> None:
@@ -147,7 +147,7 @@ class AlertsView(View):
             (
                 Cell("x" if seen else "", "muted"),
                 Cell(alert.severity, "muted" if seen else alert.severity),
-                Cell(alert.kind.replace("_", " "), "muted" if seen else "plain"),
+                Cell(words_of(alert.kind), "muted" if seen else "plain"),
                 Cell(layer_name(self.snapshot.header, alert.layer)),
                 Cell(span_text(alert)),
                 Cell(evidence(alert), "muted"),
@@ -166,5 +166,6 @@ class AlertsView(View):
             meaning = known.description if known else "of a kind that this version does not know"
             breaks = "; the reservoir assumption does not hold here" if known and known.breaks_interval else ""
             where = layer_name(self.snapshot.header, alert.layer)
-            text = f"{where}, steps {span_text(alert)}: {meaning}{breaks}.\n{evidence(alert)}"
+            # The evidence first: it is what differs between two alerts of a kind.
+            text = f"{where}, steps {span_text(alert)}: {evidence(alert)}\n{meaning}{breaks}."
         self.query_one("#evidence", Static).update("\n".join(printable(line) for line in text.split("\n")))

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 
 from thermotui.analysis.balance import BalanceSheet, Figure
 from thermotui.analysis.format import format_value
+from thermotui.analysis.panels import LABELS
 from thermotui.analysis.snapshot import Query
 from thermotui.tui.charts.numbers import format_compact
 from thermotui.tui.views.view import View
@@ -15,7 +16,12 @@ from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
 from thermotui.tui.widgets.table import Table
 
-INTERVAL_FIGURES = ("work", "heat", "ep_marginal", "ep_ignorance", "m_info", "learning_efficiency")
+INTERVAL_FIGURES = ("work", "heat", "ep_marginal", "ep_ignorance", "learning_efficiency", "m_info")
+"""By how soon they get a place."""
+
+
+ROOMY = 30
+"""Rows from which on the tables stand apart."""
 
 
 class BalanceView(View):
@@ -25,9 +31,10 @@ class BalanceView(View):
     BalanceView {
         layout: vertical;
         & > Line { text-style: bold; }
-        & > #figures { height: auto; max-height: 50%; }
+        & > #figures { height: auto; max-height: 60%; }
         & > #checks { height: auto; max-height: 30%; }
         & > #intervals { height: 1fr; min-height: 3; }
+        &.-roomy > #checks, &.-roomy > #intervals { margin-top: 1; }
     }
     """
 
@@ -35,17 +42,36 @@ class BalanceView(View):
         """Verdict, figures, checks, intervals."""
         yield Line()
         yield Table(
-            (Column("figure", 22), Column("value ± standard error", 26, "right"), Column("unit", 5), Column("")),
+            (
+                Column("figure", fit=True),
+                Column("value ± standard error", 0, "right", fit=True),
+                Column("unit", fit=True),
+                Column("meaning", last=1),
+            ),
             id="figures",
             empty="no physics in this log yet",
         )
         yield Table(
-            (Column("", 3), Column("identity", 40), Column("residual", 12, "right"), Column("allowed", 10, "right")),
+            (
+                Column("", 3),
+                Column("residual [nats]", 0, "right", fit=True),
+                Column("allowed", 0, "right", fit=True),
+                Column("identity"),
+            ),
             id="checks",
         )
-        titles = ("interval", "W", "Q", "Σ X", "Σ ign", "M-info", "efficiency")
-        columns = tuple(Column(title, 0, "right" if title != "interval" else "left") for title in titles)
-        yield Table(columns, id="intervals", empty="no valid interval of the whole run yet")
+        columns = tuple(
+            Column(LABELS[name], 0, "right", fit=True, last=order) for order, name in enumerate(INTERVAL_FIGURES)
+        )
+        yield Table(
+            (Column("valid interval", fit=True), *columns),
+            id="intervals",
+            empty="no valid interval of the whole run yet",
+        )
+
+    def on_resize(self) -> None:
+        """Blank lines between the tables where there is room."""
+        self.set_class(self.size.height >= ROOMY, "-roomy")
 
     def ask(self, query: Query) -> Query:
         """The balance sheet."""
@@ -66,9 +92,9 @@ class BalanceView(View):
                 check.name,
                 (
                     Cell("ok", "good") if check.holds else Cell("NO", "critical"),
+                    Cell(_small(check.residual)),
+                    Cell(_small(check.allowed), "muted"),
                     Cell(check.statement),
-                    Cell(format_value(check.residual)),
-                    Cell(format_value(check.allowed), "muted"),
                 ),
             )
             for check in sheet.checks
@@ -86,13 +112,18 @@ class BalanceView(View):
 
 
 def _figure_cells(figure: Figure) -> tuple[Cell, ...]:
-    kind = "" if figure.kind == "estimate" else figure.kind
+    kind = "" if figure.kind in ("estimate", "exact") else figure.kind
     return (
-        Cell(figure.name.replace("_", " ")),
+        Cell(LABELS[figure.name]),
         Cell(format_value(figure.value, figure.standard_error, exact=figure.kind == "exact"), "accent"),
         Cell(figure.unit, "muted"),
-        Cell(f"{kind}  {figure.description}" if kind else figure.description, "muted"),
+        Cell(f"{kind}: {figure.description}" if kind else figure.description, "muted"),
     )
+
+
+def _small(value: float) -> str:
+    """A residual: two digits say all there is to say of it."""
+    return format_compact(float(f"{value:.1e}"))
 
 
 def _gains(balance: BalanceSheet) -> tuple[Cell, ...]:

@@ -6,6 +6,7 @@ import math
 
 from textual.reactive import reactive
 
+from thermotui.analysis.format import words_of
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.runlog.schema import Header
@@ -14,6 +15,8 @@ from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.table import Table
 
 NONE_YET = "no alerts"
+NARROW = 40
+"""Cells from which on kinds and usual names of layers stand in full."""
 
 
 def layer_name(header: Header, layer: int) -> str:
@@ -30,7 +33,8 @@ def span_text(alert: Alert) -> str:
 
 def evidence(alert: Alert) -> str:
     """The evidence in words, with its p-value where the rule is a test."""
-    return alert.message if math.isnan(alert.p_value) else f"{alert.message} (p = {alert.p_value:.2g})"
+    told = math.isnan(alert.p_value) or "p = " in alert.message
+    return alert.message if told else f"{alert.message} (p = {alert.p_value:.2g})"
 
 
 def alert_row(alert: Alert, header: Header) -> Row:
@@ -38,11 +42,20 @@ def alert_row(alert: Alert, header: Header) -> Row:
     return Row(
         alert_key(alert),
         (
-            Cell(alert.kind.replace("_", " "), alert.severity),
+            Cell(words_of(alert.kind), alert.severity),
             Cell(layer_name(header, alert.layer)),
             Cell(span_text(alert)),
             Cell(evidence(alert), "muted"),
         ),
+    )
+
+
+def _columns(width: int) -> tuple[Column, ...]:
+    return (
+        Column("Alerts", 18 if width >= NARROW else 10, cut="middle", fit=True),
+        Column("layer", 16 if width >= NARROW else 8, cut="middle", fit=True),
+        Column("steps", 15, fit=True, last=1),
+        Column("evidence", last=2),
     )
 
 
@@ -54,8 +67,11 @@ class AlertTable(Table):
     """Keys of the alerts of this run that are not shown."""
 
     def __init__(self, id: str | None = None) -> None:
-        columns = (Column("Alerts", 14), Column("layer", 7), Column("steps", 11), Column("evidence"))
-        super().__init__(columns, empty=NONE_YET, id=id)
+        super().__init__(_columns(NARROW), empty=NONE_YET, id=id)
+
+    def on_resize(self) -> None:
+        """Kinds are cut where nothing else would have room."""
+        self.show(_columns(self.size.width), self.rows)
 
     def watch_snapshot(self, snapshot: RunSnapshot | None) -> None:
         """Show the alerts of a run."""

@@ -16,8 +16,8 @@ class Column:
     """A column: its title, its width in cells (0: what the others leave), and where its text stands.
 
     cut: where a text that is too long is cut. fit: no wider than its widest cell; `width` is then the most it takes.
-    last: left out, whole, where there is no room for all: a number that is cut is another number. The columns with the
-    highest `last` go first.
+    last: above 0, left out, whole, where there is no room for all: a number that is cut is another number. The columns
+    with the highest `last` go first.
     """
 
     title: str
@@ -46,8 +46,8 @@ class Row:
     """Whether it only names the rows below; the cursor passes it by."""
 
 
-SMALLEST = 6
-"""Cells below which a column that takes what the others leave tells nothing, and is left out."""
+SMALLEST = 14
+"""Cells below which a column that takes what the others leave tells nothing; it is left out where it has a `last`."""
 
 
 def cut_text(text: str, size: int, place: Literal["middle", "right"] = "right", mark: str = "…") -> str:
@@ -87,5 +87,5 @@ def widths_of(columns: Sequence[Column], natural: Sequence[int], room: int) -> l
     free = [index for index, column in enumerate(columns) if column.width == 0 and not column.fit]
     share = (room - taken() - len(free)) // len(free) if free else 0
     for index in free:
-        widths[index], shown[index] = share, share >= min(SMALLEST, room)
+        widths[index], shown[index] = max(share, 0), share >= SMALLEST or not columns[index].last
     return [width if there else 0 for width, there in zip(widths, shown, strict=True)]

@@ -49,6 +49,7 @@ class Table(ScrollView, can_focus=True):
     Table {
         scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; overflow-y: auto;
         & > .table--header { color: $text-muted; text-style: bold; }
+        scrollbar-color: $panel; scrollbar-background: $background; scrollbar-background-hover: $background;
         & > .table--cursor { text-style: bold; }
         &:focus > .table--cursor { color: $block-cursor-foreground; background: $block-cursor-background; }
         & > .table--muted { color: $text-muted; }

@@ -1,0 +1,24 @@
+"""Memory of processes that run for days."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
+LARGE_BYTES = 128 * 1024
+
+
+def give_back_large_blocks() -> None:
+    """Have freed blocks of LARGE_BYTES and more go back to the system at once.
+
+    The GNU C library begins so, but with every large block that is freed it keeps more of them, and a process that
+    handles arrays of many sizes stays near the most that it ever held. Does nothing where there is another C library.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(TRIM_THRESHOLD, LARGE_BYTES)
+        mallopt(MMAP_THRESHOLD, LARGE_BYTES)
