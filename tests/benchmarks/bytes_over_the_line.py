@@ -4,9 +4,10 @@
 
 Each program runs on a pseudo-terminal of 240 × 72 cells and gets 1,000 new steps a second of the same data: a noisy,
 falling loss in one half of the panels, and running work and heat with error bands in the other. The run is ten minutes
-old; "young" is one of 50 seconds, in which every tick fills a new column of every panel. What comes out after a
-warm-up is counted. Peers that are not installed are left out, and said so. "reached"
-is how many ticks a second the program got done; bytes are those of a tick times the rate it should have reached.
+old; younger ones fill a new column of every panel at every tick and outgrow their axes: 10 and 50 seconds, each as a
+run that is planned to take ten minutes and as one of which that is not known. What comes out after a warm-up is
+counted. Peers that are not installed are left out, and said so. "reached" is how many ticks a second the program got
+done; bytes are those of a tick times the rate it should have reached.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ from textual.widgets import Sparkline, Static
 
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import ChartData, SeriesData
-from thermotui.tui.thin_driver import thin_driver
+from thermotui.tui.thin_driver import CellPainter, thin_driver
 
 PANELS, COLUMNS, ROWS = 24, 240, 72
 RATE = 1000
-OLD, YOUNG = 600_000, 50_000
-BUCKETS = 512
+OLD, YOUNG, NEW = 600_000, 50_000, 10_000
+PLANNED = 600_000
+BUCKETS = 960
+"""What `thermotui watch` asks for on a terminal of that width."""
 WARM_UP = 5.0
 
 
@@ -101,6 +104,7 @@ class Program:
     thin: bool = True
     live: bool = True
     age: int = OLD
+    planned: int | None = None
     module: str = ""
 
 
@@ -110,7 +114,9 @@ class Panels(App[None]):
     CSS = "Grid { grid-size: 4 6; grid-gutter: 0 1; }"
 
     def __init__(self, hz: float, program: Program, ticks: Path) -> None:
-        self.thin, self.live, self.hz, self.ticks = program.thin, program.live, hz, ticks
+        self.program, self.hz, self.ticks = program, hz, ticks
+        if program.thin:
+            self.painter = CellPainter()
         super().__init__()
         self.count = program.age
         self.run_data = Run(self.count + RATE * 400)
@@ -118,7 +124,7 @@ class Panels(App[None]):
 
     def get_driver_class(self) -> type[Driver]:
         base = super().get_driver_class()
-        return thin_driver(base, lambda: self.size) if self.thin else base
+        return thin_driver(base, lambda: self.size, self.painter) if self.program.thin else base
 
     def compose(self) -> ComposeResult:
         self.panels = [self.panel(index) for index in range(PANELS)]
@@ -130,7 +136,7 @@ class Panels(App[None]):
         self.set_interval(1 / self.hz, self.tick)
 
     def tick(self) -> None:
-        if self.live:
+        if self.program.live:
             self.count += int(RATE / self.hz)
         for index, panel in enumerate(self.panels):
             self.update(panel, index)
@@ -142,7 +148,7 @@ class Panels(App[None]):
 
     def update(self, panel: Widget, index: int) -> None:
         assert isinstance(panel, Chart)
-        panel.data = self.run_data.chart(index, self.count)
+        panel.data = replace(self.run_data.chart(index, self.count), planned=self.program.planned)
 
 
 class SparklinePanels(Panels):
@@ -198,7 +204,10 @@ class TextualPlotPanels(Panels):
 
 PROGRAMS: dict[str, Program] = {
     "ours": Program(Panels),
-    "ours, a young run": Program(Panels, age=YOUNG),
+    "ours, 50 s old": Program(Panels, age=YOUNG),
+    "ours, 50 s of 10 min": Program(Panels, age=YOUNG, planned=PLANNED),
+    "ours, 10 s old": Program(Panels, age=NEW),
+    "ours, 10 s of 10 min": Program(Panels, age=NEW, planned=PLANNED),
     "ours, nothing new": Program(Panels, live=False),
     "ours, Textual's driver": Program(Panels, thin=False),
     "Textual Sparkline": Program(SparklinePanels, thin=False),
