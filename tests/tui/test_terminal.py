@@ -75,13 +75,14 @@ def test_low_bandwidth_and_quiet_when_nothing_changes(finished: Path) -> None:
         assert b"\x1b[?1000h" not in terminal.raw
 
 
-def test_bytes_a_second_on_a_live_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("age", "planned"), [(1500, 2000), (400, 2000), (400, 0)])
+def test_bytes_a_second_on_a_live_run(age: int, planned: int, tmp_path: Path) -> None:
     path = tmp_path / "live.h5"
-    writer = scripted.live_log(path, rows=1500)
+    writer = scripted.live_log(path, rows=age, steps=planned)
     with watching(str(path), "--fresh", columns=160, lines=48) as terminal:
         terminal.wait_for("running")
         terminal.wait_for_silence(0.7, seconds=20)
-        step, began, sent = 1500, time.monotonic(), 0
+        step, began, sent = age, time.monotonic(), 0
         for _ in range(8):
             scripted.write_rows(writer, step, step + 40, start_time=time.time() - step * 0.01)
             step += 40
@@ -92,6 +93,7 @@ def test_bytes_a_second_on_a_live_run(tmp_path: Path) -> None:
         terminal.press("q")
         assert terminal.wait_for_end() == 0
     writer.close()
+    print(f'{rate:.0f} bytes a second')
     assert 0 < rate < 2000, rate
 
 
