@@ -9,6 +9,8 @@ import pytest
 
 from tests.tui import scripted
 
+pytest.register_assert_rewrite("tests.tui.keys")
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -93,7 +93,7 @@ def test_bytes_a_second_on_a_live_run(age: int, planned: int, tmp_path: Path) ->
         terminal.press("q")
         assert terminal.wait_for_end() == 0
     writer.close()
-    print(f'{rate:.0f} bytes a second')
+    print(f"{rate:.0f} bytes a second")
     assert 0 < rate < 2000, rate
 
 

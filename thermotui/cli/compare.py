@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from thermotui.analysis.comparison import Comparison
 
 app = typer.Typer(add_completion=False)
-
-PIPE_WIDTH = 160
-"""Columns where standard output is no terminal and has no width of its own."""
 
 
 @app.command()
@@ -39,9 +35,9 @@ def compare(
 
         typer.echo(json.dumps(finite(asdict(comparison)), ensure_ascii=False, indent=2))
         return
-    from rich.console import Console
+    from thermotui.cli.printing import table_console
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = table_console()
     for part in _parts(comparison):
         console.print(part)
 

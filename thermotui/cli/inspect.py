@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +11,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from thermotui.analysis.inspection import Inspection
+    from thermotui.runlog.schema import Header
 
 app = typer.Typer(add_completion=False)
-
-PIPE_WIDTH = 160
 
 
 @app.command()
@@ -32,10 +30,9 @@ def inspect(
 
         typer.echo(json.dumps(to_json(inspection), ensure_ascii=False, indent=2))
         return
-    from rich.console import Console
+    from thermotui.cli.printing import table_console
 
-    # A pipe has no width of its own: tables that wrap at 80 columns are hard on the eye and on grep.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = table_console()
     for part in _parts(inspection):
         console.print(part)
 
@@ -75,21 +72,38 @@ def _identity(inspection: Inspection) -> RenderableType:
     header, state = inspection.header, inspection.state
     planned = f" of {header.steps:,}" if header.steps else ""
     said = f" ({printable(state.message)})" if state.message else ""
-    replacement = "with" if header.replacement else "without"
+    parameters = sum(layer.size for layer in header.layers)
+    sized = f", {parameters:,} parameters{' a member' if header.ensemble > 1 else ''}" if parameters else ""
     table = Table.grid(padding=(0, 2))
     for name, value in (
         ("run", printable(header.run_id)),
         ("file", printable(str(inspection.path))),
-        ("family", f"{printable(header.family)}, {sum(layer.size for layer in header.layers):,} parameters a member"),
+        ("family", f"{printable(header.family)}{sized}"),
         ("created", datetime.fromtimestamp(header.created).isoformat(" ", "seconds")),
         ("state", f"{state.state}{said}, last sign of life {format_duration(state.age)} ago"),
         ("step", f"{state.step:,}{planned}"),
         ("loss", f"{format_value(inspection.loss_first)} → {format_value(inspection.loss)}"),
-        ("ensemble", f"{header.ensemble} members, varying the {header.ensemble_varies}"),
-        ("batch", f"{header.batch_size} of {header.dataset_size:,}, {replacement} replacement"),
+        ("ensemble", _ensemble(header)),
+        ("batch", _batch(header)),
     ):
-        table.add_row(f"[bold]{name}", value.replace("[", r"\["))
+        if value:
+            table.add_row(f"[bold]{name}", value.replace("[", r"\["))
     return table
+
+
+def _ensemble(header: Header) -> str:
+    """The members and what varies among them; a single run has none."""
+    return f"{header.ensemble} members, varying the {header.ensemble_varies}" if header.ensemble > 1 else ""
+
+
+def _batch(header: Header) -> str:
+    """As much of the sampling of batches as the log knows; a log of another tool knows nothing of it."""
+    if not header.batch_size:
+        return ""
+    if not header.dataset_size:
+        return str(header.batch_size)
+    replacement = "with" if header.replacement else "without"
+    return f"{header.batch_size} of {header.dataset_size:,}, {replacement} replacement"
 
 
 def _balance(inspection: Inspection) -> RenderableType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from thermotui.detect.alert import Alert
 
 app = typer.Typer(add_completion=False)
-
-PIPE_WIDTH = 160
 
 
 class Preset(StrEnum):
@@ -93,9 +90,9 @@ def scan(
         found = [to_json(scanned) for scanned in scans]
         typer.echo(json.dumps(found if len(found) > 1 else found[0], ensure_ascii=False, indent=2))
     else:
-        from rich.console import Console
+        from thermotui.cli.printing import table_console
 
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+        console = table_console()
         for scanned in scans:
             _print(console, scanned, every=every)
     failures = _act(scans, command, webhook)

@@ -57,6 +57,7 @@ class MainScreen(ChartScreen):
         & > #status { color: $text-muted; }
         & > #grow { display: none; }
         &.-narrow #side { width: 21; }
+        &.-wide #side { width: 32; }
         &.-slim #side { display: none; }
         &.-without-runs #side, &.-overview #side { display: none; }
         &.-overview.-filtering #side, &.-slim.-filtering #side { display: block; }
@@ -210,6 +211,7 @@ class MainScreen(ChartScreen):
         width, height = event.size
         self.set_class(width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1], "-small")
         self.set_class(width < 100, "-narrow")
+        self.set_class(width >= 140, "-wide")
         self.set_class(width < 60, "-slim")
         self.query_one("#grow", Line).parts = (f"grow {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
         self.ask()

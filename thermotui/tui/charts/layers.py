@@ -62,6 +62,9 @@ class LayerRows(CellWidget, can_focus=True):
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.view = view if view is not None else StepView()
+        self._axes: dict[str, Axis] = {}
+        """The value axis of each row by its name, or the one axis of all under no name."""
+        self._x_range: tuple[float, float] | None = None
         self._first = 0
         self._tall = self._count = 1
         self.set_reactive(LayerRows.data, data)
@@ -129,19 +132,6 @@ class LayerSparklines(LayerRows):
     scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
     """That of every row's values."""
 
-    def __init__(
-        self,
-        data: ChartData | None = None,
-        *,
-        view: StepView | None = None,
-        name: str | None = None,
-        id: str | None = None,
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(data, view=view, name=name, id=id, classes=classes)
-        self._axes: dict[str, Axis] = {}
-        self._x_range: tuple[float, float] | None = None
-
     def watch_scale(self) -> None:
         self._axes.clear()
         self.redraw()
@@ -178,20 +168,8 @@ class Heatmap(LayerRows):
     TALLEST = 6
     logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
 
-    def __init__(
-        self,
-        data: ChartData | None = None,
-        *,
-        view: StepView | None = None,
-        name: str | None = None,
-        id: str | None = None,
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(data, view=view, name=name, id=id, classes=classes)
-        self._axis: Axis | None = None
-
     def watch_logarithmic(self) -> None:
-        self._axis = None
+        self._axes.clear()
         self.redraw()
 
     def draw_frame(self, width: int, height: int) -> Frame:
@@ -204,7 +182,7 @@ class Heatmap(LayerRows):
         x_range = self.resolve(place.plot)
         columns = all_to_columns(everything, x_range, place.plot)
         self._fit(np.concatenate([part for each in columns for part in (each.low, each.high)] or [np.empty(0)]))
-        axis = self._axis or Axis(0.0, 1.0)
+        axis = self._axes.get("", Axis(0.0, 1.0))
         levels, logarithmic = (axis.low, axis.high), axis.scale == "log"
         colours = not self.app.no_color
         rows = draw_heatmap(
@@ -216,7 +194,7 @@ class Heatmap(LayerRows):
             levels,
             colours=colours,
             logarithmic=logarithmic,
-            marked=self.selected - self._first if self.has_focus else None,
+            marked=self.selected - self._first,
             tall=self._tall,
         )
         frame = self.fill(rows, height)
@@ -237,6 +215,7 @@ class Heatmap(LayerRows):
         smallest = float(positive.min()) if positive.size else math.nan
         wide = low >= 0 and high > LOGARITHMIC_FROM * smallest
         # Once logarithmic it stays so while it can: colours that change their meaning are no colours.
-        stays = self._axis is not None and self._axis.scale == "log"
+        before = self._axes.get("")
+        stays = before is not None and before.scale == "log"
         scale: Scale = "log" if low >= 0 and positive.size and (wide or stays or self.logarithmic) else "linear"
-        self._axis = sticky_axis(self._axis, low, high, scale, smallest)
+        self._axes[""] = sticky_axis(before, low, high, scale, smallest)

@@ -68,6 +68,9 @@ class LayersView(View):
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._lags = StepView()
+        # The first lag says most; the last one, which a chart without a cursor reads out, nothing.
+        self._lags.point(1.0)
 
     def compose(self) -> ComposeResult:
         """Title, heatmap, detail."""
@@ -75,7 +78,7 @@ class LayersView(View):
         yield Heatmap(view=self._view)
         with Horizontal(id="detail"):
             yield Chart(view=self._view, id="curve")
-            yield Chart(id="autocorrelation")
+            yield Chart(view=self._lags, id="autocorrelation")
 
     def ask(self, query: Query) -> Query:
         """One quantity of the reservoir, and the autocorrelation."""
@@ -164,6 +167,6 @@ def autocorrelation_data(snapshot: RunSnapshot, layer: int) -> ChartData | None:
         ),
         x_range=(1.0, float(max(lags[-1], 2))),
         x_label="lag",
-        short=f"C of η at {window.step}",
+        short=f"C at {window.step}",
         growing=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,8 +12,9 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.reactive import reactive
 
+from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import Query, RowsQuery, RunSnapshot
-from thermotui.runlog.schema import STREAMS
+from thermotui.runlog.schema import STREAMS, Header
 from thermotui.tui.views.view import View
 from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
@@ -20,6 +22,9 @@ from thermotui.tui.widgets.table import Table
 
 ATTRIBUTES = "attributes"
 COLUMN_WIDTH = 13
+NAME_WIDTH = 24
+VALUE_WIDTH = 12
+"""Cells that names of attributes take at most, and that their values take at least."""
 
 
 def value_text(name: str, value: object) -> str:
@@ -33,6 +38,31 @@ def value_text(name: str, value: object) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     return str(value)
+
+
+def attribute_lines(header: Header) -> list[tuple[str, str]]:
+    """The header's attributes by name, nested ones entry by entry, last the many settings of the detectors."""
+    found: list[tuple[str, str]] = []
+    attributes = header.to_attributes()
+    for name, value in sorted(attributes.items(), key=lambda each: each[0] == "detectors"):
+        if name == "layers":
+            for index, layer in enumerate(header.layers):
+                estimator = f", temperature {layer.estimator}" if layer.estimator else ""
+                found.append((f"layers.{index}", f"{layer.name}: {layer.size:,} parameters{estimator}"))
+        elif isinstance(nested := getattr(header, name, None), dict) and nested:
+            found += [(f"{name}.{key}", str(entry)) for key, entry in nested.items()]
+        elif isinstance(nested, tuple) and nested:
+            found += [(f"{name}.{index}", str(entry)) for index, entry in enumerate(nested)]
+        elif name == "created":
+            when = datetime.fromtimestamp(header.created).isoformat(" ", "seconds")
+            found.append((name, f"{when} ({header.created:.3f} s)"))
+        else:
+            found.append((name, str(value)))
+    return found
+
+
+def _attribute_columns(name_width: int) -> tuple[Column, ...]:
+    return Column("attribute", name_width, cut="middle"), Column("value")
 
 
 class LogBrowser(View):
@@ -58,7 +88,11 @@ class LogBrowser(View):
         yield Line()
         with Horizontal():
             yield Table((Column("stream"), Column("rows", 9, "right")), id="streams")
-            yield Table((Column("attribute", 20), Column("value")), id="rows", empty="no rows", can_focus=False)
+            yield Table(_attribute_columns(NAME_WIDTH), id="rows", empty="no rows")
+
+    def on_resize(self) -> None:
+        """Long values are wrapped anew, once the table has its new width."""
+        self.call_after_refresh(self._fill)
 
     def ask(self, query: Query) -> Query:
         """A page of rows."""
@@ -122,9 +156,16 @@ class LogBrowser(View):
             *(Row(name, (Cell(name), Cell(str(length)))) for name, length in snapshot.lengths.items()),
         )
         if self.stream == ATTRIBUTES:
-            attributes = snapshot.header.to_attributes()
-            shown = tuple(Row(name, (Cell(name), Cell(str(value)))) for name, value in attributes.items())
-            rows.show((Column("attribute", 20), Column("value")), shown)
+            width = rows.size.width
+            name_width = max(VALUE_WIDTH, min(NAME_WIDTH, width // 2))
+            shown = tuple(
+                Row(f"{name}/{number}", (Cell("" if number else name), Cell(part)))
+                for name, value in attribute_lines(snapshot.header)
+                for number, part in enumerate(
+                    textwrap.wrap(printable(value), max(VALUE_WIDTH, width - name_width - 2)) or [""]
+                )
+            )
+            rows.show(_attribute_columns(name_width), shown)
             self.query_one(Line).parts = (snapshot.path,)
         else:
             self._fill_rows(snapshot, rows)

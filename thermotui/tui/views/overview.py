@@ -87,7 +87,7 @@ class OverviewView(View):
     def __init__(self, steps: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._steps = steps
-        self._previewed: tuple[Panel, ...] = ()
+        self._previewed: tuple[Panel, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The table, and the preview."""
@@ -98,7 +98,7 @@ class OverviewView(View):
 
     def ask(self, query: Query) -> Query:
         """The columns of the preview."""
-        return replace(query, fields=fields_of(self._previewed))
+        return replace(query, fields=fields_of(self._previewed or ()))
 
     def on_resize(self) -> None:
         """Share the height out anew."""
@@ -139,7 +139,7 @@ class OverviewView(View):
         self._draw()
 
     def _draw(self) -> None:
-        for panel in self._previewed:
+        for panel in self._previewed or ():
             chart = self.query_one(f"#preview-{panel.name}", Chart)
             chart.data = None if self.snapshot is None else chart_of(panel, self.snapshot)
 

@@ -59,13 +59,13 @@ class HeaderLine(Line):
             return
         header, summary = snapshot.header, snapshot.summary
         ensemble = f"K={header.ensemble} {VARIES[header.ensemble_varies]}" if header.ensemble > 1 else "K=1"
+        # A log of another tool has no transitions that these would belong to.
+        physics = (f"stride {header.stride}", ensemble, MARGINALS[header.marginal])
         rank = f"rank {header.rank}/{header.world_size}" if header.world_size > 1 else ""
         parts = (
             summary.name,
             header.family,
-            f"stride {header.stride}",
-            ensemble,
-            MARGINALS[header.marginal],
+            *(physics if snapshot.lengths["thermo"] or header.ensemble > 1 else ()),
             f"batch {header.batch_size}" if header.batch_size else "",
             rank,
         )

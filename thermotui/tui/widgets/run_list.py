@@ -83,7 +83,12 @@ class RunList(Table, can_focus=False):
     """
 
     def __init__(self, id: str | None = None) -> None:
-        columns = (Column("", 1), Column("run", cut="middle"), Column("", 5, "right"), Column("", 3, "right"))
+        columns = (
+            Column("", 1),
+            Column("run", cut="middle"),
+            Column("", 5, "right", fit=True),
+            Column("", 3, "right", fit=True),
+        )
         super().__init__(columns, empty="no runs", id=id)
 
     def show_runs(self, arranged: tuple[tuple[str, RunSummary], ...], marked: frozenset[str], ascii_only: bool) -> None:
