@@ -3,7 +3,8 @@
     python -m tests.benchmarks.screen_soak --minutes 60
 
 One process writes all runs, another is `watch` in a pseudo-terminal; memory is the resident set of the screen and of
-the process that reads for it. The latency is that of the run in the header: from a flush until its last step stands
+the process that reads for it. A tour through every view in every size comes first, so that what grows after five
+minutes is no view that is shown for the first time. The latency is that of the run in the header: from a flush until its last step stands
 there, while the header is in sight and the screen is not paused.
 """
 
@@ -21,6 +22,7 @@ import struct
 import tempfile
 import termios
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
@@ -30,7 +32,7 @@ import psutil
 
 from tests.tui import scripted
 from tests.tui.terminal import Terminal, watching
-from thermotui.tui.actions import ACTIONS, SYMBOLS
+from thermotui.tui.actions import ACTIONS, BY_NAME, SYMBOLS, VIEWS
 
 SETTLED_MINUTES = 5.0
 STEPS_A_FLUSH = 10
@@ -99,6 +101,13 @@ def resize(terminal: Terminal, columns: int, lines: int) -> None:
     terminal.emulator.resize(lines, columns)
 
 
+def tour() -> Iterator[tuple[int, int] | str]:
+    """Every size, and in each the key of every view."""
+    for size in sorted(set(SIZES)):
+        yield size
+        yield from (BY_NAME[f"view_{view}"].keys[0] for view in VIEWS)
+
+
 def something(chance: random.Random, terminal: Terminal) -> None:
     """One random thing that somebody at the terminal may do."""
     kind = chance.random()
@@ -144,11 +153,18 @@ def soak(folder: Path, minutes: float, interval: float, seed: int, flushed: Conn
         terminal.wait_for("running", seconds=60)
         began, presses, told, next_press = time.time(), 0, 0.0, 0.0
         settled: tuple[float, float] | None = None
+        stations = tour()
         while (passed := time.time() - began) < 60 * minutes:
             if passed >= next_press:
-                something(chance, terminal)
+                station = next(stations, None)
+                if station is None:
+                    something(chance, terminal)
+                elif isinstance(station, str):
+                    terminal.press(station)
+                else:
+                    resize(terminal, *station)
                 presses += 1
-                next_press = passed + chance.expovariate(1.0)
+                next_press = passed + (chance.expovariate(1.0) if station is None else 1.0)
             terminal.read(0.05)
             terminal.raw.clear()
             while flushed.poll():
