@@ -179,6 +179,9 @@ class MainScreen(ChartScreen):
         return arrange(runs, self.words, self.order, self.grouping)
 
     def _show(self) -> None:
+        if not self.query(Stage):
+            # A filter that was just typed, while the screen is taken down.
+            return
         arranged = self._arranged()
         runs = self.query_one(RunList)
         runs.show_runs(arranged, frozenset(self.marked), self.look.mode == "ascii")
