@@ -35,7 +35,8 @@ from tests.tui.terminal import Terminal, watching
 from thermotui.tui.actions import ACTIONS, BY_NAME, SYMBOLS, VIEWS
 
 SETTLED_MINUTES = 5.0
-STEPS_A_FLUSH = 10
+STEPS_A_FLUSH = 2
+"""In an hour fewer than 10,000 steps, which the header still tells in full."""
 SIZES = [(80, 24), (160, 48), (10, 3), (300, 100), (41, 11), (120, 36), (160, 48)]
 SEQUENCES = {
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "tab": "\t", "shift+tab": "\x1b[Z",
