@@ -43,3 +43,13 @@ def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def one_system_of_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every screen sends 24-bit colours, as pictures do.
+
+    Rich keeps with a style the codes of whichever system it was first sent in, and equal styles are shared by all
+    tests of a process.
+    """
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", "truecolor")
