@@ -31,14 +31,30 @@ class FigureComparison:
 
 
 @dataclass(frozen=True)
+class TemperatureComparison:
+    """Mean temperature of one layer in every run with its standard error, nats; NaN where a run lacks the layer."""
+
+    values: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+
+    def ratio(self, run: int) -> tuple[float, float]:
+        """The temperature in a run over that in the first, with its standard error."""
+        value, first = self.values[run], self.values[0]
+        if not first > 0 or not value > 0:
+            return math.nan, math.nan
+        ratio = value / first
+        return ratio, ratio * math.hypot(self.standard_errors[run] / value, self.standard_errors[0] / first)
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, in the order given."""
+    """Runs side by side, in the order given. temperatures: by the layer's name."""
 
     files: tuple[str, ...]
     steps: tuple[int, ...]
     configuration: dict[str, tuple[Any, ...]]
     figures: tuple[FigureComparison, ...]
-    temperatures: dict[str, tuple[float, ...]]
+    temperatures: dict[str, TemperatureComparison]
     alerts: dict[str, tuple[int, ...]]
     remarks: tuple[str, ...]
 
@@ -87,10 +103,14 @@ def _figures(inspections: Sequence[Inspection], *, same_stride: bool) -> tuple[F
     return tuple(comparisons)
 
 
-def _temperatures(inspections: Sequence[Inspection]) -> dict[str, tuple[float, ...]]:
-    by_layer = [{t.name: t.mean for t in inspection.temperatures} for inspection in inspections]
+def _temperatures(inspections: Sequence[Inspection]) -> dict[str, TemperatureComparison]:
+    by_layer = [{t.name: (t.mean, t.mean_se) for t in inspection.temperatures} for inspection in inspections]
     names = dict.fromkeys(name for layers in by_layer for name in layers)
-    return {name: tuple(layers.get(name, math.nan) for layers in by_layer) for name in names}
+    missing = math.nan, math.nan
+    return {
+        name: TemperatureComparison(*zip(*(layers.get(name, missing) for layers in by_layer), strict=True))
+        for name in names
+    }
 
 
 def _alerts(inspections: Sequence[Inspection]) -> dict[str, tuple[int, ...]]:

@@ -68,8 +68,12 @@ def _parts(comparison: Comparison) -> list[RenderableType]:
         parts.append(_table("Balance, nats", ["", *names, "difference"], rows))
     if comparison.temperatures:
         rows = [
-            (layer, *(format_value(value) for value in values), _ratio(values))
-            for layer, values in comparison.temperatures.items()
+            (
+                layer,
+                *(format_value(*pair) for pair in zip(found.values, found.standard_errors, strict=True)),
+                ", ".join(format_value(*found.ratio(run)) for run in range(1, len(found.values))),
+            )
+            for layer, found in comparison.temperatures.items()
         ]
         parts.append(_table("Temperature by layer, mean of the run, nats", ["", *names, "ratio to A"], rows))
     if comparison.alerts:
@@ -83,11 +87,6 @@ def _deviation(deviation: float, *, comparable: bool) -> str:
     if not comparable:
         return "other stride"
     return "" if math.isnan(deviation) else f"{deviation:.1f} σ"
-
-
-def _ratio(values: tuple[float, ...]) -> str:
-    ratios = (value / values[0] if values[0] else math.nan for value in values[1:])
-    return ", ".join("—" if math.isnan(ratio) else f"{ratio:.3g}" for ratio in ratios)
 
 
 def _cell(value: Any) -> str:

@@ -162,8 +162,8 @@ def _temperatures(inspection: Inspection) -> RenderableType:
             f"{layer.size:,}",
             format_value(layer.temperature, layer.temperature_se),
             format_value(layer.full, layer.full_se),
-            format_value(layer.mean),
-            format_value(layer.relative_change),
+            format_value(layer.mean, layer.mean_se),
+            format_value(layer.relative_change, layer.relative_change_se),
             format_value(layer.force),
         )
     return table
@@ -178,7 +178,8 @@ def _alerts(inspection: Inspection) -> RenderableType:
 
     if not inspection.alerts:
         return Text("No alerts.")
-    table = Table(title=f"{len(inspection.alerts)} alerts", box=box.SIMPLE, title_justify="left")
+    count = len(inspection.alerts)
+    table = Table(title=f"{count} alert{'' if count == 1 else 's'}", box=box.SIMPLE, title_justify="left")
     for column in ("kind", "layer", "interval", "severity", "evidence"):
         table.add_column(column)
     names = [layer.name for layer in inspection.header.layers]
