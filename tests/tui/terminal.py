@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyte
 
@@ -31,7 +32,7 @@ class Terminal:
     status: int | None = None
 
     def __post_init__(self) -> None:
-        self.emulator = pyte.Screen(self.columns, self.lines)
+        self.emulator = pyte.Screen(max(self.columns, 1), max(self.lines, 1))
         self._stream = pyte.ByteStream(self.emulator)
 
     def read(self, seconds: float) -> int:
@@ -71,6 +72,11 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self.descriptor, keys.encode())
+
+    def hang_up(self) -> None:
+        """Close the terminal under the process, as a dropped connection does."""
+        with Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), self.descriptor)
 
     @property
     def text(self) -> str:

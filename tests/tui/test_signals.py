@@ -2,11 +2,16 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
+from textual.app import App
+from textual.driver import Driver
+from textual.geometry import Size
 
 from tests.tui.terminal import watching
+from thermotui.tui.thin_driver import thin_driver
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -16,3 +21,48 @@ def test_the_terminal_is_restored(finished: Path, number: signal.Signals) -> Non
         os.kill(terminal.pid, number)
         assert terminal.wait_for_end() == 0
         assert b"\x1b[?1049l" in terminal.raw
+
+
+def test_it_ends_with_its_terminal(finished: Path) -> None:
+    with watching(str(finished), "--fresh") as terminal:
+        terminal.wait_for("loss spike")
+        terminal.hang_up()
+        assert terminal.wait_for_end() in (0, -signal.SIGHUP)
+
+
+def test_a_terminal_without_a_size_is_refused(finished: Path) -> None:
+    with watching(str(finished), "--fresh", columns=0, lines=0) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert b"stty rows 24 cols 80" in terminal.raw
+
+
+class Mortal(Driver):
+    """A driver whose writer may have died."""
+
+    written: str
+    _writer_thread: threading.Thread
+
+    def write(self, data: str) -> None:
+        self.written += data
+
+    def start_application_mode(self) -> None: ...
+
+    def disable_input(self) -> None: ...
+
+    def stop_application_mode(self) -> None: ...
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_nobody_waits_for_a_writer_that_died(alive: bool) -> None:
+    driver = thin_driver(Mortal, lambda: Size(10, 2))(App())
+    assert isinstance(driver, Mortal)
+    driver.written = ""
+    waiting = threading.Event()
+    driver._writer_thread = threading.Thread(target=waiting.wait)
+    driver._writer_thread.start()
+    if not alive:
+        waiting.set()
+        driver._writer_thread.join()
+    driver.write("\x1b[?25l")
+    waiting.set()
+    assert bool(driver.written) == alive

@@ -60,6 +60,9 @@ def open_screen(request: Request) -> None:
     places = places_of(request.paths)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError("the screen needs a terminal; for scripts there are --once and --json")
+    if 0 in os.get_terminal_size(sys.stdout.fileno()):
+        # Textual and rich each take a size of their own for none, and resize one another for ever.
+        raise InputError("the terminal says that it has no size; give it one, such as: stty rows 24 cols 80")
     # Nothing here multiplies matrices: threads of a BLAS would only cost a start of their own, and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: the collector would look through it again and again.

@@ -97,15 +97,17 @@ class WatchApp(App[None]):
         """The main screen."""
         return self.main
 
+    def on_mount(self) -> None:
+        """Leave in good order when ended from outside, by `kill` or a dropped connection."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""
         if not gc.isenabled():
             self.set_timer(SETTLING_SECONDS, _collect_again)
         self.poller.mailbox.listen(self._tell)
-        if threading.current_thread() is threading.main_thread():
-            # Ended from outside, by `kill` or a dropped connection, the terminal is to be left as it was found.
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit)
 
     def _tell(self) -> None:
         self.post_message(self.Ticked())

@@ -71,10 +71,16 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
     cells = painter.cells
     held_start = False
 
+    def send(self: Driver, data: str) -> None:
+        # Textual's writer dies with the terminal, and whoever writes then waits for it for ever.
+        writer = getattr(self, "_writer_thread", None)
+        if writer is None or writer.is_alive():
+            base.write(self, data)
+
     def write(self: Driver, data: str) -> None:
         nonlocal held_start
         if painter.send is None:
-            painter.send = partial(base.write, self)
+            painter.send = partial(send, self)
         if data == SYNC_START:
             held_start = painter.synchronized = True
             return
@@ -90,7 +96,7 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
             return
         start = SYNC_START if held_start else ""
         held_start = False
-        base.write(self, f"{cells.flush()}{cells.reset()}{start}{data}")
+        send(self, f"{cells.flush()}{cells.reset()}{start}{data}")
         cells.forget()
 
     return type("ThinDriver", (base,), {"write": write})
