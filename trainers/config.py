@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,9 +44,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """InputError, naming the option, for values out of range."""
-        for name in ("steps", "batch_size", "ensemble", "stride", "probe_size", "reservoir_stride"):
+        for name in ("steps", "batch_size", "ensemble", "stride", "reservoir_stride"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        _require(0 < self.learning_rate < float("inf"), "learning_rate", self.learning_rate, "must be positive")
+        # The Gaussian's samples are pairs; a single pair, or sample, has no spread to take a standard error from.
+        _require(self.probe_size >= 4, "probe_size", self.probe_size, "must be at least 4 to have a standard error")
+        _require(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "must be positive")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "must lie in 0 … 2^63 − 1")
         for name in ("full_stride", "checkpoint_every"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
@@ -60,7 +63,7 @@ class TrainConfig:
         for text in self.learning_rate_at:
             step, rate = _split("learning_rate_at", text, (int, float), "STEP:VALUE")
             _require(
-                step >= 1 and 0 < rate < float("inf"),
+                step >= 1 and 0 < rate < math.inf,
                 "learning_rate_at",
                 text,
                 "needs a step of at least 1 and a positive rate",
@@ -94,6 +97,9 @@ def resolve(family: str, values: Mapping[str, Any]) -> tuple[TrainConfig, Any]:
     unknown = sorted(set(values) - common - own)
     if unknown:
         raise InputError(f"the family {family} has no option {', '.join(map(spelled, unknown))}.")
+    for name, value in values.items():
+        if isinstance(value, float):
+            _require(math.isfinite(value), name, value, "must be a finite number")
     merged = {**entry.defaults, **values}
     config = TrainConfig(**{name: value for name, value in merged.items() if name in common})
     return config, entry.options(**{name: value for name, value in merged.items() if name in own})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def test_a_spike_is_found_at_its_sample_and_ends_with_it() -> None:
     assert (alert.kind, alert.start, alert.end, alert.step) == ("loss_spike", 2000, 2030, 2000)
     assert "rose from" in alert.message
     assert "step 2,000" in alert.message
+
+
+def test_a_fall_that_ends_is_no_divergence() -> None:
+    """The loss stays above where its fall would have led, never above where it was."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        t = np.arange(400)
+        bump = np.where(t >= 150, 0.1 * np.exp(-0.5 * ((t - 160) / 4) ** 2), 0.0)
+        loss = np.exp(1.2 - 0.002 * np.minimum(t, 150) + bump + 0.002 * rng.standard_normal(400))
+        alerts = alerts_of(loss)
+        assert not any(alert.kind == "divergence" for alert in alerts)
+        (step,) = (alert for alert in alerts if alert.kind == "step_up")
+        led, reached = re.findall(r"\d\.\d+", step.message)
+        assert float(led) < float(reached)
 
 
 def test_one_sample_is_an_outlier_and_its_announcement_as_a_spike_is_taken_back() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from thermotui.errors import InputError
-from trainers.config import TrainConfig, flat, from_flat, resolve
+from trainers.config import TrainConfig, flat, from_flat, resolve, spelled
 from trainers.families.registry import FAMILIES
 
 
@@ -54,6 +54,7 @@ def test_families_do_not_redefine_common_options() -> None:
         ({"learning_rate": 0.0}, "--learning-rate 0"),
         ({"learning_rate": math.nan}, "--learning-rate nan"),
         ({"learning_rate": math.inf}, "--learning-rate inf"),
+        ({"probe_size": 3}, "--probe-size 3 must be at least 4"),
         ({"seed": -1}, "--seed -1"),
         ({"stop_on": ("boredom",)}, "--stop-on boredom is no kind of alert; the kinds are loss_spike"),
         ({"learning_rate_at": ("5",)}, "--learning-rate-at 5 is not of the form STEP:VALUE"),
@@ -71,6 +72,21 @@ def test_bad_values_are_named(values: dict[str, object], words: str) -> None:
     with pytest.raises(InputError) as error:
         resolve("softmax", values)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        (family, field.name)
+        for family, entry in FAMILIES.items()
+        for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(entry.options))
+        if isinstance(field.default, float)
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_option_takes_what_is_not_a_finite_number(family: str, name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"^{spelled(name)} {value} must be a finite number"):
+        resolve(family, {name: value})
 
 
 def test_an_unknown_family_is_named_with_those_there_are() -> None:

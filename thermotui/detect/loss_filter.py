@@ -318,7 +318,9 @@ class LossFilter:
                 self._anchor(recent)
                 return True
             return False
-        if len(parts) >= 3 and min(rise, float(parts[-2] - parts[-3])) > 1.2 * self._alarm_scale:
+        rising = len(parts) >= 3 and min(rise, float(parts[-2] - parts[-3])) > 1.2 * self._alarm_scale
+        # A curve that stopped falling rises above where its fall would have led, and does not rise.
+        if rising and recent > before + self._alarm_scale:
             self._out_excursions.append(
                 Excursion("divergence", self._onset, None, at, before, recent, self._alarm_score, True)
             )
@@ -341,7 +343,8 @@ class LossFilter:
         first = at + 1 - len(self._alarm)
         settled = np.flatnonzero(np.array(self._alarm) > excess - self._alarm_scale)
         end = max(first + (int(settled[0]) if settled.size else 0) + 1, self._onset + 1)
-        self._finish(Excursion("step_up", self._onset, end, at, before, recent, self._alarm_score, True))
+        # From where the fall would have led: a falling curve may step up to less than it was.
+        self._finish(Excursion("step_up", self._onset, end, at, expected, recent, self._alarm_score, True))
         self._out_anchors.append(at)
         self._anchor(recent)
         return True

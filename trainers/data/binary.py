@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.images import load_images
+from trainers.data.images import load_images, refuse_directory
 
 Name = Literal["digits", "mnist", "fashion-mnist", "bars-and-stripes"]
 
@@ -17,6 +17,7 @@ Name = Literal["digits", "mnist", "fashion-mnist", "bars-and-stripes"]
 def load_binary(name: Name, directory: Path | None) -> NDArray[np.float32]:
     """Training rows [n, d] of that data set: pixels above one half are 1; InputError where it cannot be had."""
     if name == "bars-and-stripes":
+        refuse_directory(name, directory)
         return bars_and_stripes(4)
     return (load_images(name, directory).train > 0.5).astype(np.float32)
 

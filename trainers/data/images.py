@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.errors import InputError
 from trainers.data.idx import load_idx
 
 SPLIT_SEED = 20240126
@@ -28,7 +29,19 @@ class Images:
 
 def load_images(name: str, directory: Path | None) -> Images:
     """The data set of that name; InputError where it cannot be had or a file is not what it should be."""
-    return load_digits() if name == "digits" else load_idx_images(name, directory)
+    if name == "digits":
+        refuse_directory(name, directory)
+        return load_digits()
+    return load_idx_images(name, directory)
+
+
+def refuse_directory(name: str, directory: Path | None) -> None:
+    """InputError where a data set that needs no files is asked for together with a directory of them."""
+    if directory is not None:
+        raise InputError(
+            f"--data-dir {directory}: --data {name} needs no files; name the data set that lies there, such as "
+            "--data mnist, or leave out --data-dir."
+        )
 
 
 def load_digits() -> Images:

@@ -29,6 +29,7 @@ def load_windows(path: Path | None, length: int) -> Windows:
 
     InputError for a file that cannot be read or holds fewer than two windows, or less than two different bytes.
     """
+    source = "the bundled text" if path is None else f"--text {path}"
     if path is None:
         text = (files("trainers.data") / "alice.txt").read_bytes()
     else:
@@ -38,8 +39,8 @@ def load_windows(path: Path | None, length: int) -> Windows:
             raise InputError(f"--text {path}: {error.strerror}.") from error
     count = len(text) // length
     if count < 2:
-        raise InputError(f"--text {path}: {len(text)} bytes are too few for two windows of --context-length {length}.")
+        raise InputError(f"{source}: {len(text)} bytes are too few for two windows of --context-length {length}.")
     alphabet, tokens = np.unique(np.frombuffer(text[: count * length], np.uint8), return_inverse=True)
     if len(alphabet) < 2:
-        raise InputError(f"--text {path}: all its bytes are the same; there is nothing to learn.")
+        raise InputError(f"{source}: all its bytes are the same; there is nothing to learn.")
     return Windows(tokens.reshape(count, length).astype(np.int64), alphabet.tobytes())

@@ -24,7 +24,7 @@ from thermotui.thermo.trajectory import BLOCKS
 from thermotui.thermo.transition import Reading, Transition
 from trainers.batched import BatchedLinear, fill_gradients, fill_gradients_and_noise, recording
 from trainers.data.densities import draw_density
-from trainers.data.images import load_images
+from trainers.data.images import load_images, refuse_directory
 from trainers.families.draws import double
 from trainers.families.options import EBMOptions
 from trainers.families.ppm import Batch
@@ -58,6 +58,7 @@ def build(options: EBMOptions, setup: Setup) -> EBM:
         # Pixels that are the same in every image would make the likelihood unbounded.
         data = data + np.float32(options.data_noise) * noise
     else:
+        refuse_directory(options.data, options.data_dir)
         data = draw_density(options.data, DENSITY_SAMPLES, setup.numpy_generator("data"))
     return EBM(data, options, setup)
 

@@ -23,7 +23,7 @@ from trainers.families.draws import double
 from trainers.families.options import RBMOptions
 from trainers.families.ppm import Batch
 from trainers.families.rbm_measure import Chains, Enumerated, ExactDraws, Measure
-from trainers.families.rbm_model import ENUMERABLE, RBM, free_energy, require_enumerable
+from trainers.families.rbm_model import ENUMERABLE, RBM, free_energy
 from trainers.samplers.gibbs import block_gibbs
 from trainers.samplers.tracking import TRACKED, LogPartitionTracker
 from trainers.setup import Setup
@@ -175,13 +175,22 @@ class RBMFamily:
     def _choose_measure(self, options: RBMOptions, setup: Setup, base_bias: Tensor) -> Measure:
         visible = self._data.shape[1]
         smaller = min(visible, options.hidden)
-        if options.partition == "exact":
-            require_enumerable(smaller)
-        if options.partition != "sampled" and smaller <= ENUMERABLE:
+        if options.partition == "exact" and smaller > ENUMERABLE:
+            raise InputError(
+                f"--hidden {options.hidden}: --partition exact would sum over 2^{smaller} states; take at most "
+                f"{ENUMERABLE} hidden units, or --partition sampled."
+            )
+        if options.partition != "sampled":
             if visible <= ENUMERABLE and setup.ensemble * 2**visible <= TABLE:
                 return Enumerated(setup.ensemble)
             if options.hidden <= ENUMERABLE:
                 return ExactDraws(max(setup.probe_size, TRACKED), self._generator)
+        if options.partition == "exact":
+            raise InputError(
+                f"--ensemble {setup.ensemble}: --partition exact would hold {setup.ensemble} tables of 2^{visible} "
+                f"probabilities; take at most {TABLE >> visible} members or {ENUMERABLE} hidden units, or "
+                "--partition sampled."
+            )
         if options.chains < BLOCKS or options.chains % BLOCKS:
             raise InputError(f"--chains {options.chains} must be a multiple of {BLOCKS}.")
         return Chains(

@@ -1,5 +1,7 @@
 """What every family promises, on small versions of all of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -151,7 +153,14 @@ def test_noise_predicts_the_variance_of_the_gradient(case):
     [
         ("rbm", {"tau": 0}, "--tau 0 must be at least 1"),
         ("rbm", {"hidden": 0}, "--hidden 0 must be at least 1"),
-        ("rbm", {"hidden": 40, "partition": "exact"}, r"2\^40 states"),
+        (
+            "rbm",
+            {"hidden": 40, "partition": "exact"},
+            r"--hidden 40: .* 2\^40 states; take at most 20 hidden units, or --partition sampled",
+        ),
+        ("rbm", {"data_dir": Path("here")}, "--data-dir here: --data digits needs no files; .* --data mnist"),
+        ("rbm", {"data": "bars-and-stripes", "data_dir": Path("here")}, "--data bars-and-stripes needs no files"),
+        ("ebm", {"data_dir": Path("here")}, "--data eight-gaussians needs no files"),
         ("rbm", {"hidden": 40, "chains": 100}, "--chains 100 must be a multiple of 64"),
         ("ebm", {"tau": 0}, "--tau 0 must be at least 1"),
         ("ebm", {"step_size": -1.0}, "--step-size -1.0 must be positive"),
@@ -160,12 +169,22 @@ def test_noise_predicts_the_variance_of_the_gradient(case):
         ("vae", {"pixel_sigma": 0.0}, "--pixel-sigma 0.0 must be positive"),
         ("transformer", {"width": 10, "heads": 4}, "--width 10 must be a multiple of --heads 4"),
         ("transformer", {"context_length": 0}, "--context-length 0 must be at least 1"),
+        ("transformer", {"context_length": 10**6}, "^the bundled text: .* --context-length 1000000"),
     ],
 )
 def test_impossible_settings_get_one_sentence(family, values, words):
     _, options = resolve(family, values)
     with pytest.raises(InputError, match=words):
         FAMILIES[family].build(options, Setup(2, "seed", "bootstrap", 32, 0, torch.device("cpu")))
+
+
+def test_exact_is_never_quietly_sampled():
+    """More members than there is room for tables, and more hidden units than can be summed over."""
+    _, options = resolve("rbm", {"data": "bars-and-stripes", "hidden": 25, "partition": "exact"})
+    with pytest.raises(InputError, match=r"--ensemble 65: .* tables of 2\^16 .* at most 64 members or 20 hidden units"):
+        FAMILIES["rbm"].build(options, Setup(65, "seed", "bootstrap", 32, 0, torch.device("cpu")))
+    family = FAMILIES["rbm"].build(options, Setup(64, "seed", "bootstrap", 32, 0, torch.device("cpu")))
+    assert family.figures["log_partition"] == "exact"
 
 
 def test_no_ensemble_is_an_input_error():
