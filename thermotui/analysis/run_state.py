@@ -74,7 +74,9 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
     header = log.header
     recent = log.read("steps", ["step", "time", "loss"], -RATE_ROWS)
     now = time.time() if now is None else now
-    age = now - float(recent["time"][-1]) if len(recent) else state.age
+    # Rows that another tool logged may have no times.
+    timed = len(recent) > 0 and math.isfinite(recent["time"][-1])
+    age = now - float(recent["time"][-1]) if timed else state.age
     return RunSummary(
         path=path,
         name=name,
