@@ -146,7 +146,10 @@ def main() -> None:
     parser.add_argument("--directory", type=Path)
     arguments = parser.parse_args()
     print(f"processors {os.cpu_count()}, load {os.getloadavg()[0]:.1f}")
-    print("log           | median µs |    p99 |  p99.9 | processor µs a step | bytes a step | median / run log's", flush=True)
+    print(
+        "log           | median µs |    p99 |  p99.9 | processor µs a step | bytes a step | median / run log's",
+        flush=True,
+    )
     base = None
     for name, (begin, module, part) in PEERS.items():
         if module is not None and importlib.util.find_spec(module) is None:

@@ -64,10 +64,9 @@ class RowBuffer:
         self.dtype = dtype
         self._whole = whole
         self._default = default_row(dtype)
-        self._blank = self._default.tobytes()
         self._capacity = max(16, min(1024, BLOCK_BYTES // dtype.itemsize))
         self._text = {name: dtype[name].itemsize for name in dtype.names or () if dtype[name].kind == "S"}
-        self._packing = Packing(dtype)
+        self._packing = Packing(self._default)
         self._lock = threading.Lock()
         self._block = Block(self._default, self._capacity)
         self._full: list[Block] = []
@@ -90,7 +89,7 @@ class RowBuffer:
                 if not self._packing.pack(block.memory, at, values):
                     self._assign(block, at, values)
             except BaseException as error:
-                block.rows[at] = self._default[0]
+                self._packing.clear(block.memory, at)
                 if isinstance(error, (KeyError, ValueError, TypeError, OverflowError)):
                     raise self._refusal(values, error) from error
                 raise
@@ -101,11 +100,8 @@ class RowBuffer:
 
     def _assign(self, block: Block, at: int, values: Mapping[str, Any]) -> None:
         """Whatever numpy takes for a value of each field: lists, tensors, numbers of other types, text."""
-        # Packing may have left half of a row behind.
-        block.rows[at] = self._default[0]
-        columns = block.columns
         for name, value in values.items():
-            columns[name][at] = cut_text(value, self._text[name]) if name in self._text else value
+            block.columns[name][at] = cut_text(value, self._text[name]) if name in self._text else value
 
     def _refusal(self, values: Mapping[str, Any], error: Exception) -> ValueError:
         unknown = [name for name in values if name not in (self.dtype.names or ())]
@@ -156,7 +152,7 @@ class RowBuffer:
     def recycle(self, blocks: list[Block]) -> None:
         """Make written blocks available to the training thread again."""
         for block in blocks:
-            block.memory[: block.count * len(self._blank)] = self._blank * block.count
+            self._packing.clear(block.memory, 0, block.count)
             block.count = 0
         with self._lock:
             self._spare = [*self._spare, *blocks][:SPARE_BLOCKS]
