@@ -24,7 +24,7 @@ from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.schema import Header, Layer, State
+from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
 
 FLUSH_SECONDS = 1.0
@@ -66,6 +66,8 @@ class ProbeLog:
     detectors: Settings
     family: str
     config: dict[str, Any]
+    unmeasured: tuple[str, ...]
+    """Fields of `reservoir` that this probe will never measure."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -129,19 +131,20 @@ class ProbeLog:
     ) -> None:
         """Make the file, or continue it: after the first step, when its `samples` and the estimators are known."""
         header = self._header(samples, estimators, obstacles, interval, note)
+        unmeasured = {"reservoir": self.unmeasured}
         if self.start_step > 0 and self.path.exists():
             standing = _standing_alerts(self.path, self.start_step)
-            self._writer = RunLogWriter.resume(self.path, self.start_step - 1)
+            self._writer = RunLogWriter.resume(self.path, self.start_step - 1, unmeasured=unmeasured)
             # The detectors begin anew: they cannot end what those before them raised.
             for alert in standing:
                 ended = asdict(alert) | {"end": self.start_step}
                 self._writer.append("alerts", time=time.time(), **ended)
         else:
-            self._writer = RunLogWriter.create(self.path, header)
+            self._writer = RunLogWriter.create(self.path, header, unmeasured=unmeasured)
         self._interval = interval
         sizes = np.array([layer.size for layer in self.layers], dtype=np.float64)
         self._rows = MeasurementRows(
-            self._writer.dtype("reservoir"), sizes, self.sampling, averaged=max(self.window // 16, 1)
+            row_dtype(RESERVOIR, self._writer.header), sizes, self.sampling, averaged=max(self.window // 16, 1)
         )
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)

@@ -137,7 +137,7 @@ def _getter(names: Sequence[str]) -> Getter:
 
 
 def _pack(plan: _Plan, memory: memoryview, row: int, values: Values) -> bool:
-    """Whether the row was packed; it may be half written where not, also where a KeyError says that a field is missing."""
+    """Whether the row was packed; it may be half written where not. KeyError where a field of the plan has no value."""
     try:
         for pack_into, offset, get in plan.numbers:
             pack_into(memory, row + offset, *get(values))
