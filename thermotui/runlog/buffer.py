@@ -25,6 +25,11 @@ def default_row(dtype: np.dtype[np.void]) -> Rows:
     return row
 
 
+def raw(rows: Rows) -> Rows:
+    """The same rows without their fields: numpy copies compound rows field by field, which takes twice as long."""
+    return rows.view(f"V{rows.dtype.itemsize}")
+
+
 def join(parts: Sequence[Rows]) -> Rows:
     """The parts, of one dtype, as one array. numpy.concatenate compares compound dtypes in Python, field by field."""
     if len(parts) == 1:
@@ -32,7 +37,7 @@ def join(parts: Sequence[Rows]) -> Rows:
     joined: Rows = np.empty(sum(map(len, parts)), parts[0].dtype)
     at = 0
     for part in parts:
-        joined[at : at + len(part)] = part
+        raw(joined)[at : at + len(part)] = raw(part)
         at += len(part)
     return joined
 
@@ -125,7 +130,7 @@ class RowBuffer:
             while done < len(rows):
                 block = self._block
                 part = rows[done : done + self._capacity - block.count]
-                block.rows[block.count : block.count + len(part)] = part
+                raw(block.rows)[block.count : block.count + len(part)] = raw(part)
                 block.count += len(part)
                 done += len(part)
                 if block.count == self._capacity:

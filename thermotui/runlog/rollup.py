@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.runlog.buffer import Rows, join
+from thermotui.runlog.buffer import Rows, join, raw
 from thermotui.runlog.schema import ROLLUP_FACTORS
 
 STATISTICS = ("min", "max", "mean")
@@ -114,7 +114,7 @@ class Rollups:
             children = factor if level == 0 else factor // self.factors[level - 1]
             rows = join([self._pending[level], rows]) if len(self._pending[level]) else rows
             buckets = len(rows) // children
-            self._pending[level] = rows[buckets * children :].copy()
+            self._pending[level] = raw(rows[buckets * children :]).copy().view(rows.dtype)
             rows = self._reduce(rows[: buckets * children], buckets, from_rollups=level > 0)
             complete.append(rows)
         return complete
