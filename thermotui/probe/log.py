@@ -75,6 +75,7 @@ class ProbeLog:
     _interval: int = 0
 
     def __post_init__(self) -> None:
+        self.path_of_run = self.path.absolute()
         if self.rank:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
         if self.start_step == 0 and self.path.exists():
@@ -174,7 +175,7 @@ class ProbeLog:
             "force and signal_to_noise are batch estimates averaged over measurements, but where η is measured."
         )
         return Header(
-            run_id=uuid.uuid4().hex,
+            run_id=shared_run_id(self.path_of_run) if self.sampling.world_size > 1 else uuid.uuid4().hex,
             created=time.time(),
             family=self.family,
             layers=tuple(
@@ -240,6 +241,17 @@ class ProbeLog:
             rows["autocorrelation"] = torch.stack([values for _, values, _ in windows]).cpu().numpy()
             rows["expected_echo"] = self._echo
         return rows
+
+
+def shared_run_id(path: Path) -> str:
+    """The id of the run whose ranks log to `path` and beside it: that of whichever rank asks first.
+
+    Through the store by which the ranks found each other, so that no rank waits for another, which may have no probe.
+    """
+    # What torch calls private here is what its own launchers and tutorials use; there is no other way to it.
+    store = torch.distributed.distributed_c10d._get_default_store()
+    found: bytes = store.compare_set(f"thermotui run id of {path}", "", uuid.uuid4().hex)
+    return found.decode()
 
 
 def _standing_alerts(path: Path, step: int) -> list[Alert]:
