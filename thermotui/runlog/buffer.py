@@ -56,7 +56,7 @@ class Block:
     def __init__(self, default: Rows, capacity: int) -> None:
         self.rows = np.repeat(default, capacity)
         self.columns = {name: self.rows[name] for name in self.rows.dtype.names or ()}
-        self.memory = memoryview(self.rows.view("u1"))
+        self.memory = memoryview(self.rows.view(np.uint8).data)
         self.count = 0
 
 

@@ -43,9 +43,9 @@ class _Arrays(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a row with values of `count` fields is packed."""
+    """How a row with values of so many `fields` is packed."""
 
-    count: int
+    fields: int
     numbers: tuple[_Numbers, ...]
     arrays: tuple[_Arrays, ...]
 
@@ -67,7 +67,7 @@ class Packing:
         """
         row = at * len(self._blank)
         plan: _Plan | None = self._latest
-        if len(values) != self._latest.count:
+        if len(values) != self._latest.fields:
             plan = self._plan_for(values)
         while plan is not None:
             self._latest = plan

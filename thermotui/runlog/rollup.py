@@ -83,6 +83,11 @@ def _matrix(rows: Rows, offset: int, width: int, dtype: np.dtype[Any] | str) -> 
 
 def _reduce_values(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Minimum, maximum, mean, count over axis 1 of [buckets, rows, width], NaN left out."""
+    total = values.sum(axis=1, dtype=np.float64)
+    if not np.isnan(total).any():
+        # Nothing is missing, nearly always: half the passes, and faster ones.
+        counts = np.full(total.shape, values.shape[1])
+        return np.minimum.reduce(values, axis=1), np.maximum.reduce(values, axis=1), total / values.shape[1], counts
     missing = np.isnan(values)
     count = values.shape[1] - np.count_nonzero(missing, axis=1)
     total = np.where(missing, 0, values).sum(axis=1, dtype=np.float64)
