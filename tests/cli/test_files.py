@@ -57,10 +57,24 @@ def test_csv_goes_to_standard_output(call, log: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("output", "made"), [("out.csv", "steps.csv"), ("out.parquet", "steps.parquet")])
-def test_several_streams_make_a_directory(call, log: Path, tmp_path: Path, output: str, made: str) -> None:
-    assert call("export", "run.h5", "--output", output)[:2] == (0, f"{output}\n")
-    assert (tmp_path / output / made).is_file()
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_several_streams_make_a_directory_and_never_one_named_like_a_file(
+    call, log: Path, tmp_path: Path, kind: str
+) -> None:
+    assert call("export", "run.h5", "-o", "tables", "--format", kind)[:2] == (0, "tables\n")
+    assert (tmp_path / "tables" / f"steps.{kind}").is_file()
+    status, _, err = call("export", "run.h5", "-o", f"out.{kind}")
+    assert status == 2
+    assert "holds one stream" in err
+    assert f"--output out --format {kind}" in " ".join(err.split())
+    assert not (tmp_path / f"out.{kind}").exists()
+    assert call("export", "run.h5", "-o", f"out.{kind}", "--stream", "steps")[0] == 0
+    assert (tmp_path / f"out.{kind}").is_file()
+
+
+def test_a_directory_of_csv_files_is_what_an_output_without_an_ending_gets(call, log: Path, tmp_path: Path) -> None:
+    assert call("export", "run.h5", "-o", "tables", "--stream", "steps")[0] == 0
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["steps.csv"]
 
 
 def test_npz_and_events(call, log: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from thermotui.analysis.inspection import inspect_run
 from thermotui.probe import Probe
 
 STEPS, BATCH = 150, 8
@@ -45,9 +46,15 @@ def test_two_ranks(tmp_path: Path) -> None:
     averaged = np.load(tmp_path / "gradients-0.npy")
     np.testing.assert_array_equal(averaged, np.load(tmp_path / "gradients-1.npy"))
     scatter = averaged.var(0, ddof=1).sum()
-    for name in ("log.h5", "log-rank1.h5"):
+    runs = set()
+    for rank, name in enumerate(("log.h5", "log-rank1.h5")):
         with h5py.File(tmp_path / name) as file:
             rows = file["reservoir"][:]
+            runs.add(file.attrs["run_id"])
+            assert (file.attrs["rank"], file.attrs["world_size"]) == (rank, 2)
+            assert not {"reversibility_gap", "temperature_full"} & set(rows.dtype.names)
         # θ is fixed, so that the averaged gradient's scatter over the steps is its noise.
         noise = rows["temperature"][:, 0].astype(float).mean() * 36 * 2 / 0.1
         np.testing.assert_allclose(noise, scatter, rtol=0.2)
+    assert len(runs) == 1
+    assert [rank.rank for rank in inspect_run(tmp_path / "log-rank1.h5").ranks] == [0, 1]

@@ -86,7 +86,7 @@ def _interrupt(*values: object) -> None:
 
 
 def test_a_temporary_that_was_there_before_stays(tmp_path: Path, header, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create(path: Path, header: object) -> None:
+    def create(path: Path, *others: object) -> None:
         path.write_bytes(b"another's")
         raise FileExistsError(path)
 

@@ -19,6 +19,7 @@ import pytest
 
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import file_dtypes
 from thermotui.runlog.writer import RunLogWriter
 
 WRITING = Path(__file__).with_name("writing.py")
@@ -223,7 +224,7 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
 def test_a_creation_phase_file_is_said_to_be_empty(tmp_path: Path, header) -> None:
     from thermotui.runlog.layout import create_file
 
-    file = create_file(tmp_path / "half.h5", header())
+    file = create_file(tmp_path / "half.h5", header(), file_dtypes(header(), {}))
     file.flush()
     shutil.copy(tmp_path / "half.h5", tmp_path / "left.h5")
     file.close()

@@ -133,6 +133,10 @@ def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
         remarks.append("one ensemble varies the seed (I(X;Θ|B)), another the data (I(X;Θ)): different informations")
     if len({inspection.state.step for inspection in inspections}) > 1:
         remarks.append("the runs stand at different steps: running totals are compared as they stand")
+    run_ids = [header.run_id for header in headers if header.world_size > 1]
+    if len(set(run_ids)) < len(run_ids):
+        which = ", ".join(f"{run.path} is rank {run.header.rank}" for run in inspections if run.header.world_size > 1)
+        remarks.append(f"some are ranks of one run, not runs of their own: {which}")
     partial = [inspection for inspection in inspections if inspection.alerts_searched_to is not None]
     if partial:
         reached = ", ".join(f"{run.path} up to step {run.alerts_searched_to:,}" for run in partial)

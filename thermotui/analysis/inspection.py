@@ -9,6 +9,7 @@ from typing import Any
 
 from thermotui.analysis.balance import BalanceSheet, balance_sheet
 from thermotui.analysis.monitoring import AlertFollower
+from thermotui.analysis.ranks import Rank, ranks_beside
 from thermotui.analysis.temperatures import LayerTemperature, layer_temperatures
 from thermotui.detect.alert import Alert
 from thermotui.runlog.reader import RunLogReader
@@ -34,6 +35,8 @@ class Inspection:
     temperatures: tuple[LayerTemperature, ...]
     alerts: tuple[Alert, ...]
     alerts_searched_to: int | None
+    ranks: tuple[Rank, ...]
+    """All ranks of a distributed run, this one included; empty for a run of one process."""
 
 
 def inspect_run(path: Path) -> Inspection:
@@ -57,6 +60,7 @@ def inspect_run(path: Path) -> Inspection:
             temperatures=layer_temperatures(log),
             alerts=follower.alerts,
             alerts_searched_to=follower.searched_to,
+            ranks=ranks_beside(Path(path), log.header),
         )
 
 
@@ -89,6 +93,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         "temperatures": [asdict(temperature) for temperature in inspection.temperatures],
         "alerts": [asdict(alert) for alert in inspection.alerts],
         "alerts_searched_to": inspection.alerts_searched_to,
+        "ranks": [asdict(rank) for rank in inspection.ranks],
     }
     cleaned: dict[str, Any] = finite(document)
     return cleaned

@@ -31,6 +31,7 @@ class RunSummary:
     flagged: the alerts that worst, open_alerts and alerts tell of.
     loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
     of `steps`.
+    ranks: of a distributed run, of which this is then the summary as a whole; loss_range: of the ranks' last losses.
     """
 
     path: str
@@ -53,6 +54,11 @@ class RunSummary:
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     heat: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     config: dict[str, object] = field(default_factory=dict, compare=False)
+    run_id: str = ""
+    rank: int = 0
+    world_size: int = 1
+    ranks: tuple[RunSummary, ...] = field(default=(), compare=False)
+    loss_range: tuple[float, float] | None = None
 
     @property
     def live(self) -> bool:
@@ -74,7 +80,9 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
     header = log.header
     recent = log.read("steps", ["step", "time", "loss"], -RATE_ROWS)
     now = time.time() if now is None else now
-    age = now - float(recent["time"][-1]) if len(recent) else state.age
+    # Rows that another tool logged may have no times.
+    timed = len(recent) > 0 and math.isfinite(recent["time"][-1])
+    age = now - float(recent["time"][-1]) if timed else state.age
     return RunSummary(
         path=path,
         name=name,
@@ -88,6 +96,9 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
         created=header.created,
         last_loss=float(recent["loss"][-1]) if len(recent) else math.nan,
         config=header.config,
+        run_id=header.run_id,
+        rank=header.rank,
+        world_size=header.world_size,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thermotui.analysis.monitoring import AlertFollower
+from thermotui.analysis.ranks import group_ranks
 from thermotui.analysis.run_state import RunSummary, summarise, with_details, with_details_of
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick, take_snapshot
 from thermotui.errors import InputError
@@ -116,7 +117,7 @@ class Workspace:
                 # A run that is no longer asked for, live or not, gives back the tables that only its curves needed.
                 run.shown = None
                 run.close()
-        return Tick(query, tuple(self._summaries()), tuple(snapshots))
+        return Tick(query, tuple(group_ranks(self._summaries())), tuple(snapshots))
 
     def _search(self) -> None:
         now = time.monotonic()

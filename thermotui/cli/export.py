@@ -39,25 +39,27 @@ def export(
 ) -> None:
     """Write a log's streams as CSV, Parquet, NPZ or TensorBoard events.
 
-    CSV and Parquet hold one stream a file: with several streams --output is a directory, with a file a stream. The
-    memory needed does not grow with the run.
+    CSV and Parquet hold one stream a file: an --output without an ending, such as `tables`, is a directory with a file
+    a stream, CSV unless --format says otherwise. The memory needed does not grow with the run.
     """
     from thermotui.runlog.exchange.selection import select
     from thermotui.runlog.reader import RunLogReader
 
     kind = format or _format_of(output)
     with RunLogReader(file) as reader:
+        selections = select(reader, stream or ([] if output else ["steps"]), field or [], _range(steps))
         if output is None:
-            _to_standard_output(select(reader, stream or ["steps"], field or [], _range(steps)), kind)
+            _to_standard_output(selections, kind)
         else:
-            _to_path(select(reader, stream or [], field or [], _range(steps)), kind, output, force)
+            _refuse_several_in_one_file(selections, kind, output)
+            _to_path(selections, kind, output, force)
             typer.echo(output)
 
 
 def _format_of(output: Path | None) -> Format:
     from thermotui.errors import InputError
 
-    if output is None:
+    if output is None or not output.suffix:
         return Format.CSV
     try:
         return Format(output.suffix.removeprefix("."))
@@ -75,6 +77,19 @@ def _to_standard_output(selections: list[Selection], kind: Format) -> None:
     write_csv(selections[0], sys.stdout)
 
 
+def _refuse_several_in_one_file(selections: list[Selection], kind: Format, output: Path) -> None:
+    """A name that ends like a file must not become a directory."""
+    from thermotui.errors import InputError
+
+    if kind in (Format.CSV, Format.PARQUET) and len(selections) > 1 and output.suffix == f".{kind}":
+        names = ", ".join(selection.stream for selection in selections)
+        directory = output.with_suffix("")
+        raise InputError(
+            f"{output}: a {kind} file holds one stream, and there are {len(selections)} ({names}); choose one with "
+            f"--stream, or write a directory of files: --output {directory} --format {kind}"
+        )
+
+
 def _to_path(selections: list[Selection], kind: Format, output: Path, force: bool) -> None:
     from thermotui.runlog.exchange.csv_table import write_csv
     from thermotui.runlog.exchange.npz_archive import write_npz
@@ -89,7 +104,7 @@ def _to_path(selections: list[Selection], kind: Format, output: Path, force: boo
             write_events(selections, path)
         else:
             targets = [path]
-            if len(selections) > 1:
+            if len(selections) > 1 or not output.suffix:
                 path.mkdir()
                 targets = [path / f"{selection.stream}.{kind}" for selection in selections]
             for selection, target in zip(selections, targets, strict=True):

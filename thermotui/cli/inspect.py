@@ -85,6 +85,7 @@ def _identity(inspection: Inspection) -> RenderableType:
         ("loss", f"{format_value(inspection.loss_first)} → {format_value(inspection.loss)}"),
         ("ensemble", _ensemble(header)),
         ("batch", _batch(header)),
+        ("rank", _rank(inspection)),
     ):
         if value:
             table.add_row(f"[bold]{name}", value.replace("[", r"\["))
@@ -94,6 +95,21 @@ def _identity(inspection: Inspection) -> RenderableType:
 def _ensemble(header: Header) -> str:
     """The members and what varies among them; a single run has none."""
     return f"{header.ensemble} members, varying the {header.ensemble_varies}" if header.ensemble > 1 else ""
+
+
+def _rank(inspection: Inspection) -> str:
+    """Which rank of a distributed run this log is, and how the loss spreads over those whose logs lie beside it."""
+    from thermotui.analysis.format import format_value, printable
+
+    header, ranks = inspection.header, inspection.ranks
+    if header.world_size == 1:
+        return ""
+    said = f"{header.rank} of {header.world_size}"
+    losses = [rank.loss for rank in ranks if rank.loss == rank.loss]
+    if losses:
+        said += f", last loss of {len(losses)} ranks {format_value(min(losses))} to {format_value(max(losses))}"
+    others = [f"{printable(rank.file)} ({rank.state})" for rank in ranks if rank.rank != header.rank]
+    return f"{said}; with {', '.join(others)}" if others else said
 
 
 def _batch(header: Header) -> str:

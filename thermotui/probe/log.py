@@ -24,7 +24,7 @@ from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.schema import Header, Layer, State
+from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
 
 FLUSH_SECONDS = 1.0
@@ -66,6 +66,8 @@ class ProbeLog:
     detectors: Settings
     family: str
     config: dict[str, Any]
+    unmeasured: tuple[str, ...]
+    """Fields of `reservoir` that this probe will never measure."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -73,6 +75,7 @@ class ProbeLog:
     _interval: int = 0
 
     def __post_init__(self) -> None:
+        self.path_of_run = self.path.absolute()
         if self.rank:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
         if self.start_step == 0 and self.path.exists():
@@ -129,19 +132,20 @@ class ProbeLog:
     ) -> None:
         """Make the file, or continue it: after the first step, when its `samples` and the estimators are known."""
         header = self._header(samples, estimators, obstacles, interval, note)
+        unmeasured = {"reservoir": self.unmeasured}
         if self.start_step > 0 and self.path.exists():
             standing = _standing_alerts(self.path, self.start_step)
-            self._writer = RunLogWriter.resume(self.path, self.start_step - 1)
+            self._writer = RunLogWriter.resume(self.path, self.start_step - 1, unmeasured=unmeasured)
             # The detectors begin anew: they cannot end what those before them raised.
             for alert in standing:
                 ended = asdict(alert) | {"end": self.start_step}
                 self._writer.append("alerts", time=time.time(), **ended)
         else:
-            self._writer = RunLogWriter.create(self.path, header)
+            self._writer = RunLogWriter.create(self.path, header, unmeasured=unmeasured)
         self._interval = interval
         sizes = np.array([layer.size for layer in self.layers], dtype=np.float64)
         self._rows = MeasurementRows(
-            self._writer.dtype("reservoir"), sizes, self.sampling, averaged=max(self.window // 16, 1)
+            row_dtype(RESERVOIR, self._writer.header), sizes, self.sampling, averaged=max(self.window // 16, 1)
         )
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)
@@ -171,7 +175,7 @@ class ProbeLog:
             "force and signal_to_noise are batch estimates averaged over measurements, but where η is measured."
         )
         return Header(
-            run_id=uuid.uuid4().hex,
+            run_id=shared_run_id(self.path_of_run) if self.sampling.world_size > 1 else uuid.uuid4().hex,
             created=time.time(),
             family=self.family,
             layers=tuple(
@@ -237,6 +241,17 @@ class ProbeLog:
             rows["autocorrelation"] = torch.stack([values for _, values, _ in windows]).cpu().numpy()
             rows["expected_echo"] = self._echo
         return rows
+
+
+def shared_run_id(path: Path) -> str:
+    """The id of the run whose ranks log to `path` and beside it: that of whichever rank asks first.
+
+    Through the store by which the ranks found each other, so that no rank waits for another, which may have no probe.
+    """
+    # What torch calls private here is what its own launchers and tutorials use; there is no other way to it.
+    store = torch.distributed.distributed_c10d._get_default_store()
+    found: bytes = store.compare_set(f"thermotui run id of {path}", "", uuid.uuid4().hex)
+    return found.decode()
 
 
 def _standing_alerts(path: Path, step: int) -> list[Alert]:

@@ -64,6 +64,15 @@ class Measurements:
     raw: Array
 
 
+def unmeasured(*, full_gradient: bool, world_size: int) -> tuple[str, ...]:
+    """Fields of `reservoir` that a probe never measures: there is no second estimate of an error of `temperature_full`,
+    η needs the full gradient, and the gap the step of one rank alone.
+    """
+    from_full = ("temperature_full", "force_max", "noise_skew", "noise_kurtosis")
+    gap = ("reversibility_gap",)
+    return ("temperature_full_se", *(() if full_gradient else from_full), *(gap if world_size > 1 else ()))
+
+
 @dataclass
 class MeasurementRows:
     """Turns measurements into rows of `reservoir`, with the little history that averages need."""

@@ -41,7 +41,7 @@ from thermotui.probe.gradient_reader import GradientReader, Wanted
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog, Settled
-from thermotui.probe.measurement import Sampling
+from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.recorder import StepRecorder
 
@@ -182,6 +182,7 @@ class Probe:
             detectors=Settings() if detectors is None else detectors,
             family=family,
             config=dict(config or {}),
+            unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
         )
 
     @property

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.runlog.packing import Packing
+
 Rows = NDArray[np.void]
 BLOCK_BYTES = 256 * 1024
 SPARE_BLOCKS = 4
@@ -23,6 +25,11 @@ def default_row(dtype: np.dtype[np.void]) -> Rows:
     return row
 
 
+def raw(rows: Rows) -> Rows:
+    """The same rows without their fields: numpy copies compound rows field by field, which takes twice as long."""
+    return rows.view(f"V{rows.dtype.itemsize}")
+
+
 def join(parts: Sequence[Rows]) -> Rows:
     """The parts, of one dtype, as one array. numpy.concatenate compares compound dtypes in Python, field by field."""
     if len(parts) == 1:
@@ -30,7 +37,7 @@ def join(parts: Sequence[Rows]) -> Rows:
     joined: Rows = np.empty(sum(map(len, parts)), parts[0].dtype)
     at = 0
     for part in parts:
-        joined[at : at + len(part)] = part
+        raw(joined)[at : at + len(part)] = raw(part)
         at += len(part)
     return joined
 
@@ -42,25 +49,29 @@ def cut_text(text: str | bytes, size: int) -> bytes:
 
 
 class Block:
-    """A preallocated stretch of rows and a view of each of its columns."""
+    """A preallocated stretch of rows, a view of each of its columns, and its bytes."""
 
-    __slots__ = ("columns", "count", "rows")
+    __slots__ = ("columns", "count", "memory", "rows")
 
     def __init__(self, default: Rows, capacity: int) -> None:
         self.rows = np.repeat(default, capacity)
         self.columns = {name: self.rows[name] for name in self.rows.dtype.names or ()}
+        self.memory = memoryview(self.rows.view(np.uint8).data)
         self.count = 0
 
 
 class RowBuffer:
     """The unwritten rows of one stream. `append` and `extend` on one thread, `take` and `recycle` on another."""
 
-    def __init__(self, stream: str, dtype: np.dtype[np.void]) -> None:
+    def __init__(self, stream: str, dtype: np.dtype[np.void], whole: np.dtype[np.void] | None = None) -> None:
+        """`whole`: the dtype of rows that `extend` takes too; those of its fields that `dtype` lacks are dropped."""
         self.stream = stream
         self.dtype = dtype
+        self._whole = whole
         self._default = default_row(dtype)
         self._capacity = max(16, min(1024, BLOCK_BYTES // dtype.itemsize))
         self._text = {name: dtype[name].itemsize for name in dtype.names or () if dtype[name].kind == "S"}
+        self._packing = Packing(self._default)
         self._lock = threading.Lock()
         self._block = Block(self._default, self._capacity)
         self._full: list[Block] = []
@@ -76,27 +87,26 @@ class RowBuffer:
 
         Raises ValueError for an unknown field or a value that does not fit it; the row is then not logged.
         """
-        if self._text:
-            values = {
-                name: cut_text(value, self._text[name]) if name in self._text else value
-                for name, value in values.items()
-            }
         with self._lock:
             block = self._block
             at = block.count
-            columns = block.columns
             try:
-                for name, value in values.items():
-                    columns[name][at] = value
+                if not self._packing.pack(block.memory, at, values):
+                    self._assign(block, at, values)
             except BaseException as error:
-                block.rows[at] = self._default[0]
-                if isinstance(error, (KeyError, ValueError, TypeError)):
+                self._packing.clear(block.memory, at)
+                if isinstance(error, (KeyError, ValueError, TypeError, OverflowError)):
                     raise self._refusal(values, error) from error
                 raise
             block.count = at + 1
             if block.count == self._capacity:
                 self._turn()
             return at + 1
+
+    def _assign(self, block: Block, at: int, values: Mapping[str, Any]) -> None:
+        """Whatever numpy takes for a value of each field: lists, tensors, numbers of other types, text."""
+        for name, value in values.items():
+            block.columns[name][at] = cut_text(value, self._text[name]) if name in self._text else value
 
     def _refusal(self, values: Mapping[str, Any], error: Exception) -> ValueError:
         unknown = [name for name in values if name not in (self.dtype.names or ())]
@@ -108,6 +118,11 @@ class RowBuffer:
 
     def extend(self, rows: Rows) -> int:
         """Copy a block of rows in; returns the number of rows in the present block. ValueError for another dtype."""
+        if rows.dtype == self._whole != self.dtype and rows.ndim == 1:
+            held: Rows = np.empty(len(rows), self.dtype)
+            for name in self.dtype.names or ():
+                held[name] = rows[name]
+            rows = held
         if rows.dtype != self.dtype or rows.ndim != 1:
             raise ValueError(f"stream {self.stream} takes rows of dtype {self.dtype}, not {rows.dtype} {rows.shape}")
         with self._lock:
@@ -115,7 +130,7 @@ class RowBuffer:
             while done < len(rows):
                 block = self._block
                 part = rows[done : done + self._capacity - block.count]
-                block.rows[block.count : block.count + len(part)] = part
+                raw(block.rows)[block.count : block.count + len(part)] = raw(part)
                 block.count += len(part)
                 done += len(part)
                 if block.count == self._capacity:
@@ -142,7 +157,7 @@ class RowBuffer:
     def recycle(self, blocks: list[Block]) -> None:
         """Make written blocks available to the training thread again."""
         for block in blocks:
-            block.rows[: block.count] = self._default[0]
+            self._packing.clear(block.memory, 0, block.count)
             block.count = 0
         with self._lock:
             self._spare = [*self._spare, *blocks][:SPARE_BLOCKS]

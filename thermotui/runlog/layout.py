@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from thermotui.runlog.disk import divert
 from thermotui.runlog.rollup import rollup_dtype
-from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, Stream, row_dtype
+from thermotui.runlog.schema import ROLLUP_FACTORS, STREAMS, Header, Stream
 
 CHUNK_BYTES = 32 * 1024
 """Size of a table's chunk: what one flush rewrites at least, and what a window read reads at least."""
@@ -52,8 +53,10 @@ def _write_attribute(file: h5py.File, name: str, value: Any, unit: str = "") -> 
         file.attrs.create(name, value)
 
 
-def create_file(path: Path, header: Header) -> h5py.File:
-    """A new file at `path` with the header and every table, not yet in SWMR mode. OSError where that fails.
+def create_file(path: Path, header: Header, dtypes: Mapping[str, np.dtype[np.void]]) -> h5py.File:
+    """A new file at `path` with the header and a table of rows of `dtypes` a stream, not yet in SWMR mode.
+
+    OSError where that fails.
 
     The format bounds are those of HDF5 1.10: files written with "latest" have compound tables that HDF5 1.14 and older
     cannot read. HDF5's own lock is off: it would keep the trainer from reopening its log while a viewer has it open.
@@ -63,7 +66,7 @@ def create_file(path: Path, header: Header) -> h5py.File:
         for name, value in header.to_attributes().items():
             _write_attribute(file, name, value)
         for stream in STREAMS.values():
-            create_stream(file, stream, header)
+            create_stream(file, stream, dtypes[stream.name])
     except BaseException:
         divert(file.id.get_vfd_handle())
         file.close()
@@ -71,12 +74,11 @@ def create_file(path: Path, header: Header) -> h5py.File:
     return file
 
 
-def create_stream(file: h5py.File, stream: Stream, header: Header) -> None:
+def create_stream(file: h5py.File, stream: Stream, dtype: np.dtype[np.void]) -> None:
     """The table of one stream and its rollup tables."""
-    dtype = row_dtype(stream, header)
     table = _create_table(file, stream.name, dtype, CHUNK_BYTES)
     table.attrs["description"] = stream.description
-    table.attrs["units"] = [f"{field.name}: {field.unit or '1'}" for field in stream.fields]
+    table.attrs["units"] = [f"{name}: {stream.field(name).unit or '1'}" for name in dtype.names or ()]
     if stream.rollups:
         for factor in ROLLUP_FACTORS:
             _create_table(file, rollup_path(stream.name, factor), rollup_dtype(dtype), ROLLUP_CHUNK_BYTES)

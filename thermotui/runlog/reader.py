@@ -90,6 +90,10 @@ class RunLogReader:
         """The compound dtype of one row of `stream` in this log."""
         return self._stream(stream).dtype
 
+    def held(self, stream: str) -> tuple[str, ...]:
+        """The fields of `stream` that the file has a column for; the others were never measured and read as such."""
+        return self._stream(stream).held
+
     def length(self, stream: str) -> int:
         """Number of rows of `stream`."""
         return len(self._stream(stream))

@@ -16,6 +16,7 @@ from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.handle import LogFile
 from thermotui.runlog.header import ATTRIBUTES, parse_header
 from thermotui.runlog.opening import open_file, read_attributes, read_superblock
+from thermotui.runlog.rollup import rolled_fields
 from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
 from thermotui.runlog.storage import Storage, lock_file, new_storage
@@ -55,12 +56,14 @@ def repair(path: Path, output: Path | None = None) -> Repair:
     log, or has a header that cannot be read; EmptyRunLogError where its writer died before the first row.
     """
     with _opened(path) as (log, header, problems):
+        tables = {name: _table_or_problem(log, header, stream) for name, stream in STREAMS.items()}
+        unmeasured = {name: _lacking(table) for name, table in tables.items() if isinstance(table, Table)}
         if output is None and not problems:
-            streams = tuple(_copy_stream(log, header, stream, None) for stream in STREAMS.values())
+            streams = tuple(_copy_stream(stream, tables[stream.name], None) for stream in STREAMS.values())
             if not any(stream.problem for stream in streams):
                 return Repair(path, path, True, (), streams)
-        with new_storage(output or path, header, replace_existing=output is None) as storage:
-            streams = tuple(_copy_stream(log, header, stream, storage) for stream in STREAMS.values())
+        with new_storage(output or path, header, replace_existing=output is None, unmeasured=unmeasured) as storage:
+            streams = tuple(_copy_stream(stream, tables[stream.name], storage) for stream in STREAMS.values())
             _say_the_end(log, header, storage, max(stream.last_step for stream in streams))
             storage.start()
             storage.close()
@@ -109,17 +112,27 @@ def _last_beat(log: LogFile, header: Header) -> np.void | None:
     return None
 
 
-def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage | None) -> StreamRepair:
-    """Copy the sound rows of one stream to `target`; only count them where that is None."""
+def _table_or_problem(log: LogFile, header: Header, stream: Stream) -> Table | str:
+    """The table of a stream, or what is wrong with it."""
     try:
-        table = _table(log, header, stream)
+        return _table(log, header, stream) or "the table is missing"
     except RunLogError as error:
-        return StreamRepair(stream.name, 0, 0, error.reason)
-    if table is None:
-        return StreamRepair(stream.name, 0, 0, "the table is missing")
+        return error.reason
+
+
+def _lacking(table: Table) -> list[str]:
+    """The fields that a log may leave out and this one does."""
+    return [name for name in rolled_fields(table.dtype) if name not in table.held]
+
+
+def _copy_stream(stream: Stream, table: Table | str, target: Storage | None) -> StreamRepair:
+    """Copy the sound rows of one stream to `target`; only count them where that is None."""
+    if isinstance(table, str):
+        return StreamRepair(stream.name, 0, 0, table)
+    fields = None if target is None else target.dtypes[stream.name].names
     saved = unreadable = 0
     last_step = 0
-    for rows in _sound_blocks(table):
+    for rows in _sound_blocks(table, fields):
         if isinstance(rows, int):
             unreadable += rows
             continue
@@ -137,25 +150,25 @@ def _copy_stream(log: LogFile, header: Header, stream: Stream, target: Storage |
     return StreamRepair(stream.name, len(table), saved, "; ".join(problems), last_step)
 
 
-def _sound_blocks(table: Table) -> Iterator[Rows | int]:
+def _sound_blocks(table: Table, fields: tuple[str, ...] | None) -> Iterator[Rows | int]:
     """The rows in blocks of neighbouring readable chunks; for chunks that are not, the number of rows they held."""
     whole = table.whole_chunks()
     many = max(1, COPY_BYTES // (table.chunk_rows * table.dtype.itemsize))
     for first in range(0, len(whole), many):
         last = min(first + many, len(whole))
-        block = _read(table, first, last) if whole[first:last].all() else None
+        block = _read(table, fields, first, last) if whole[first:last].all() else None
         if block is not None:
             yield block
             continue
         for chunk in range(first, last):
-            part = _read(table, chunk, chunk + 1) if whole[chunk] else None
+            part = _read(table, fields, chunk, chunk + 1) if whole[chunk] else None
             yield part if part is not None else min(table.chunk_rows, len(table) - chunk * table.chunk_rows)
 
 
-def _read(table: Table, first: int, last: int) -> Rows | None:
+def _read(table: Table, fields: tuple[str, ...] | None, first: int, last: int) -> Rows | None:
     """The rows of chunks [first, last), None where they cannot be read."""
     try:
-        return table.read(None, first * table.chunk_rows, last * table.chunk_rows)
+        return table.read(fields, first * table.chunk_rows, last * table.chunk_rows)
     except RunLogError:
         return None
 

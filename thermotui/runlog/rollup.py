@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.runlog.buffer import Rows, join
+from thermotui.runlog.buffer import Rows, join, raw
 from thermotui.runlog.schema import ROLLUP_FACTORS
 
 STATISTICS = ("min", "max", "mean")
@@ -83,6 +83,11 @@ def _matrix(rows: Rows, offset: int, width: int, dtype: np.dtype[Any] | str) -> 
 
 def _reduce_values(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Minimum, maximum, mean, count over axis 1 of [buckets, rows, width], NaN left out."""
+    total = values.sum(axis=1, dtype=np.float64)
+    if not np.isnan(total).any():
+        # Nothing is missing, nearly always: half the passes, and faster ones.
+        counts = np.full(total.shape, values.shape[1])
+        return np.minimum.reduce(values, axis=1), np.maximum.reduce(values, axis=1), total / values.shape[1], counts
     missing = np.isnan(values)
     count = values.shape[1] - np.count_nonzero(missing, axis=1)
     total = np.where(missing, 0, values).sum(axis=1, dtype=np.float64)
@@ -114,7 +119,7 @@ class Rollups:
             children = factor if level == 0 else factor // self.factors[level - 1]
             rows = join([self._pending[level], rows]) if len(self._pending[level]) else rows
             buckets = len(rows) // children
-            self._pending[level] = rows[buckets * children :].copy()
+            self._pending[level] = raw(rows[buckets * children :]).copy().view(rows.dtype)
             rows = self._reduce(rows[: buckets * children], buckets, from_rollups=level > 0)
             complete.append(rows)
         return complete

@@ -7,7 +7,9 @@ Everything that knows the layout of a file derives it from here: the writer's dt
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -255,8 +257,8 @@ class Header:
         return {"format": FORMAT, "format_version": FORMAT_VERSION, "units": "nats"} | attributes
 
 
-def row_dtype(stream: Stream, header: Header) -> np.dtype[np.void]:
-    """The compound dtype of one row of `stream` for a run with that header.
+def row_dtype(stream: Stream, header: Header, unmeasured: Collection[str] = ()) -> np.dtype[np.void]:
+    """The compound dtype of one row of `stream` for a run with that header, without the fields `unmeasured`.
 
     HDF5 has no arrays of length 0: a run without layers has one column of them, never measured.
     """
@@ -266,4 +268,31 @@ def row_dtype(stream: Stream, header: Header) -> np.dtype[np.void]:
         "lag": header.lags,
         "parameter": CHOSEN_PARAMETERS,
     }
-    return np.dtype([(f.name, f.dtype, tuple(max(1, sizes[axis]) for axis in f.axes)) for f in stream.fields])
+    return np.dtype(
+        [
+            (field.name, field.dtype, tuple(max(1, sizes[axis]) for axis in field.axes))
+            for field in stream.fields
+            if field.name not in unmeasured
+        ]
+    )
+
+
+Unmeasured = Mapping[str, Collection[str]]
+"""Fields, per stream, that a run never measures and its file therefore leaves out; a reader takes them for NaN."""
+EVERYTHING_MEASURED: Unmeasured = MappingProxyType({})
+
+
+def file_dtypes(header: Header, unmeasured: Unmeasured) -> dict[str, np.dtype[np.void]]:
+    """The compound dtype of a row of each stream in a file that leaves out the fields `unmeasured`.
+
+    ValueError for a stream or field that there is not, and for one that no file can do without: text, numbers of
+    steps and layers, and the times of `heartbeat` have no value that says "not measured".
+    """
+    for name, fields in unmeasured.items():
+        if name not in STREAMS:
+            raise ValueError(f"there is no stream {name!r}")
+        optional = [field.name for field in STREAMS[name].fields if field.dtype.startswith("f")]
+        needed = [field for field in fields if field not in optional or name == "heartbeat"]
+        if needed:
+            raise ValueError(f"a log cannot leave out {needed[0]!r} of {name}")
+    return {name: row_dtype(stream, header, unmeasured.get(name, ())) for name, stream in STREAMS.items()}

@@ -8,18 +8,19 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from thermotui.runlog.buffer import Rows, join
 from thermotui.runlog.disk import divert, network_file_system, reason_not_to_start, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.layout import append_to_table, create_file, rollup_path
 from thermotui.runlog.rollup import Rollups
-from thermotui.runlog.schema import STREAMS, Header, row_dtype
+from thermotui.runlog.schema import EVERYTHING_MEASURED, STREAMS, Header, Unmeasured, file_dtypes
 from thermotui.runlog.state import this_host
 
 ABANDONED_SECONDS = 60.0
@@ -30,15 +31,16 @@ logger = logging.getLogger("thermotui")
 
 
 class Storage:
-    """A log's file, open for writing."""
+    """A log's file, open for writing. `dtypes`: of a row of each stream."""
 
-    def __init__(self, file: h5py.File, header: Header, lock: int) -> None:
+    def __init__(self, file: h5py.File, dtypes: Mapping[str, np.dtype[np.void]], lock: int) -> None:
         """`lock`: the descriptor that holds the advisory lock on the file; closed with it."""
+        self.dtypes = dtypes
         self._file = file
         self._lock = lock
         self._descriptor = int(file.id.get_vfd_handle())
         self._tables = {name: file[name] for name in STREAMS}
-        self._rollups = {name: Rollups(row_dtype(s, header)) for name, s in STREAMS.items() if s.rollups}
+        self._rollups = {name: Rollups(dtypes[name]) for name, stream in STREAMS.items() if stream.rollups}
         self._rollup_tables = {
             name: [file[rollup_path(name, factor)] for factor in rollups.factors]
             for name, rollups in self._rollups.items()
@@ -92,12 +94,15 @@ class Storage:
 
 
 @contextlib.contextmanager
-def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterator[Storage]:
+def new_storage(
+    path: Path, header: Header, *, replace_existing: bool, unmeasured: Unmeasured = EVERYTHING_MEASURED
+) -> Iterator[Storage]:
     """A complete log under a hidden name; at the end of the block it takes the name `path`, readable by others.
 
     A kill in between leaves nothing at `path`. On an exception the file goes away. RunLogError where it cannot be
-    written, or where `path` has come to exist meanwhile and is not to be replaced.
+    written, or where `path` has come to exist meanwhile and is not to be replaced; ValueError as `file_dtypes`.
     """
+    dtypes = file_dtypes(header, unmeasured)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.exists() and not replace_existing:
         raise RunLogError(path, EXISTS)
@@ -107,7 +112,7 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
         shortage = reason_not_to_start(path.parent)
         if shortage is not None:
             raise RunLogError(path, f"cannot be written: {shortage}; make room or choose another --log")
-        file = create_file(temporary, header)
+        file = create_file(temporary, header, dtypes)
     except OSError as error:
         # A temporary that was there before may be another writer's, in the making.
         if not isinstance(error, FileExistsError):
@@ -119,7 +124,7 @@ def new_storage(path: Path, header: Header, *, replace_existing: bool) -> Iterat
         logger.warning("%s: is on a network file system (%s), where reading a live log is not reliable", path, network)
     storage = None
     try:
-        storage = Storage(file, header, lock_file(temporary, path))
+        storage = Storage(file, dtypes, lock_file(temporary, path))
         yield storage
         if replace_existing:
             temporary.replace(path)

@@ -22,7 +22,7 @@ class Table:
     def __init__(
         self, log: LogFile, name: str, table: h5py.h5d.DatasetID, dtype: np.dtype[np.void], damaged: bool = False
     ) -> None:
-        """`dtype` is what the schema says; fields that the file lacks read as NaN, 0 or empty.
+        """`dtype` is what the schema says; fields that the file lacks, all but those `held`, read as NaN, 0 or empty.
 
         Where the file is known to be damaged, a length beyond what it can hold is cut instead of refused.
         """
@@ -32,7 +32,7 @@ class Table:
         self._log = log
         self._table = table
         self._default = default_row(dtype)
-        self._stored = self._check_fields()
+        self.held = self._check_fields()
         self._row_bytes = int(table.get_type().get_size())
         self.chunk_rows = int(table.get_create_plist().get_chunk()[0])
         self._damaged = damaged
@@ -46,11 +46,11 @@ class Table:
         table = log.table(name)
         return None if table is None else cls(log, name, table, dtype, damaged)
 
-    def _check_fields(self) -> frozenset[str]:
+    def _check_fields(self) -> tuple[str, ...]:
         """Names of the schema's fields that the file has; RunLogError where one has another type."""
         try:
             if self._table.get_type() == stored_type(self.dtype):
-                return frozenset(self.dtype.names or ())
+                return self.dtype.names or ()
             found = self._table.dtype
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} has unreadable columns; try: thermotui repair") from error
@@ -61,7 +61,7 @@ class Table:
                 raise RunLogError(self.path, reason)
         if known[0] not in names:
             raise RunLogError(self.path, f"table {self.name} has no field {known[0]!r}")
-        return frozenset(names) & frozenset(known)
+        return tuple(name for name in known if name in names)
 
     def _check_end(self) -> None:
         """HDF5 reads what is beyond the end of a file as zeros, and no row but the first is all zeros."""
@@ -114,7 +114,7 @@ class Table:
         start, stop = max(0, start), min(stop, self._length)
         count = max(0, stop - start)
         dtype = np.dtype([(name, self.dtype[name]) for name in names])
-        wanted = [name for name in names if name in self._stored]
+        wanted = [name for name in names if name in self.held]
         if count == 0:
             return np.empty(0, dtype)
         if len(wanted) == len(names):

@@ -25,7 +25,7 @@ from thermotui.runlog.buffer import Block, RowBuffer, Rows
 from thermotui.runlog.disk import reason_of
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.schema import STREAMS, Header, State, row_dtype
+from thermotui.runlog.schema import EVERYTHING_MEASURED, STREAMS, Header, State, Unmeasured, row_dtype
 from thermotui.runlog.state import heartbeat_interval, this_host
 from thermotui.runlog.storage import Storage, lock_file, new_storage, own_header
 
@@ -55,7 +55,9 @@ class RunLogWriter:
         """Why logging stopped; None while it works. The training goes on either way."""
         self._storage: Storage | None = storage
         self._process = os.getpid()
-        self._buffers = {name: RowBuffer(name, row_dtype(stream, header)) for name, stream in STREAMS.items()}
+        self._buffers = {
+            name: RowBuffer(name, dtype, row_dtype(STREAMS[name], header)) for name, dtype in storage.dtypes.items()
+        }
         self._started = time.monotonic()
         self._flushed = self._started
         self._beaten = self._started
@@ -72,23 +74,29 @@ class RunLogWriter:
         self._thread.start()
 
     @classmethod
-    def create(cls, path: Path, header: Header) -> RunLogWriter:
+    def create(cls, path: Path, header: Header, *, unmeasured: Unmeasured = EVERYTHING_MEASURED) -> RunLogWriter:
         """A new log at `path`, which must not exist; missing directories are made.
+
+        unmeasured: fields, per stream, that this run will never measure. The file has no columns for them, and every
+        reader takes them for NaN. ValueError for one that there is not, or that no log can do without.
 
         The file is complete before it gets its name: a reader never sees one being made, and a kill leaves none behind
         at `path`. Raises RunLogError where `path` exists or cannot be written.
         """
         path = Path(path)
         header = own_header(header)
-        with new_storage(path, header, replace_existing=False) as storage:
+        with new_storage(path, header, replace_existing=False, unmeasured=unmeasured) as storage:
             begin(storage, header, 0)
         return cls(path, header, storage)
 
     @classmethod
-    def resume(cls, path: Path, step: int, *, steps: int | None = None) -> RunLogWriter:
+    def resume(
+        cls, path: Path, step: int, *, steps: int | None = None, unmeasured: Unmeasured = EVERYTHING_MEASURED
+    ) -> RunLogWriter:
         """Continue the log at `path` after optimizer step `step`: rows of later steps are dropped.
 
         steps: the number of steps that the run is now to have; as planned where None.
+        unmeasured: as for `create`; fields that the log has already are kept all the same.
 
         The sound rows are copied into a fresh file that then takes the name; the old file is not touched, and readers
         that have it open go over to the new one. RunLogError where `path` is no run log, or is still being written.
@@ -101,7 +109,8 @@ class RunLogWriter:
                 raise RunLogError(path, f"is being written on {old.header.host}; stop that run first")
             planned = old.header.steps if steps is None else steps
             header = own_header(replace(old.header, host="", pid=0, steps=planned))
-            with new_storage(path, header, replace_existing=True) as storage:
+            lacking = {name: [f for f in fields if f not in old.held(name)] for name, fields in unmeasured.items()}
+            with new_storage(path, header, replace_existing=True, unmeasured=lacking) as storage:
                 copy_rows(old, storage, step)
                 begin(storage, header, step)
         writer = cls(path, header, storage)
@@ -118,13 +127,20 @@ class RunLogWriter:
         Fields left out are NaN, 0 or empty. Copies the values and returns. ValueError for an unknown field or a value
         of the wrong shape; never an error because of the file.
         """
+        self.append_row(stream, values)
+
+    def append_row(self, stream: str, values: Mapping[str, Any]) -> None:
+        """As `append`, from a mapping: for loops of a few hundred microseconds a step, where keywords would tell."""
         if self._accepts_rows():
             count = self._buffers[stream].append(values)
             if count % FLUSH_ROWS == 0:
                 self._note_waiting(stream)
 
     def append_rows(self, stream: str, rows: Rows) -> None:
-        """Log a block of rows [n] of dtype `self.dtype(stream)`; ValueError for another dtype."""
+        """Log a block of rows [n] of dtype `self.dtype(stream)`; ValueError for another dtype.
+
+        Also of the schema's whole dtype, whose fields that this log leaves out are then dropped.
+        """
         if self._accepts_rows() and len(rows):
             self._buffers[stream].extend(rows)
             if len(rows) >= FLUSH_ROWS:
@@ -297,10 +313,10 @@ def begin(storage: Storage, header: Header, step: int) -> None:
 
 def copy_rows(source: RunLogReader, target: Storage, last_step: int) -> None:
     """Copy every row of `source` up to and with `last_step` into a file that no reader has seen yet."""
-    for stream in STREAMS:
-        many = max(1, COPY_BYTES // row_dtype(STREAMS[stream], source.header).itemsize)
+    for stream, dtype in target.dtypes.items():
+        many = max(1, COPY_BYTES // dtype.itemsize)
         for start in range(0, source.length(stream), many):
-            rows = source.read(stream, None, start, start + many)
+            rows = source.read(stream, dtype.names, start, start + many)
             rows = rows[rows["step"] <= last_step]
             if stream == "alerts":
                 # The end of an alert has the step of its beginning; one that came later is found again.

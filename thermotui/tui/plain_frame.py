@@ -76,7 +76,11 @@ def _run_lines(summary: RunSummary) -> Iterator[str]:
     alerts = f"{summary.alerts} alerts, worst {summary.worst}" if summary.alerts else "no alerts"
     age = f"last row {format_duration(summary.age)} ago"
     message = f"  ({summary.message})" if summary.message else ""
-    yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}, {alerts}{message}")
+    spread = ""
+    if summary.loss_range is not None:
+        low, high = map(format_value, summary.loss_range)
+        spread = f", loss {low} to {high} over the ranks"
+    yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}{spread}, {alerts}{message}")
 
 
 def _title(snapshot: RunSnapshot) -> str:
@@ -142,6 +146,18 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
         "problem": summary.problem or None,
         "message": summary.message,
     }
+    if summary.ranks:
+        data["ranks"] = [
+            {
+                "rank": rank.rank,
+                "file": rank.path,
+                "state": rank.state,
+                "step": rank.step,
+                "age": _finite(rank.age),
+                "loss": _finite(rank.last_loss),
+            }
+            for rank in summary.ranks
+        ]
     if snapshot is None:
         return data
     header = snapshot.header
