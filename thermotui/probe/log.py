@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
+from thermotui.probe.noise import NOISE, LinearStep, linear_sums
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import Header, Layer, State
 from thermotui.runlog.writer import RunLogWriter
@@ -33,22 +34,31 @@ GRADIENT = RAW.index("gradient")
 
 
 @dataclass(frozen=True)
-class Settled:
-    """A step that is over; tensors are still on the device.
+class Measured:
+    """Figures of a measured step, still on the device.
 
-    raw: [len(names), L] of the figures `names`, a part of `RAW`; None where the step was not measured.
+    figures: [L] each, by names of `RAW`. norms: ‖g‖ by parameter, [P]. linear: what the sums over the samples are made
+    of, where `figures` does not have them.
     """
+
+    samples: int
+    rates: NDArray[np.float64]
+    scale: Tensor | None
+    figures: dict[str, Tensor]
+    norms: Tensor
+    linear: LinearStep | None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A step that is over; tensors are still on the device."""
 
     step: int
     time: float
-    samples: int
     learning_rate: float
-    rates: NDArray[np.float64]
-    scale: Tensor | None
     loss: Tensor | float | None
     accuracy: Tensor | float | None
-    names: tuple[str, ...]
-    raw: Tensor | None
+    measured: Measured | None
 
 
 @dataclass
@@ -66,6 +76,8 @@ class ProbeLog:
     detectors: Settings
     family: str
     config: dict[str, Any]
+    squares: Callable[[Tensor], Tensor]
+    """Norms of the gradient by parameter, [n, P] → squares by layer, [n, L]."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -198,20 +210,44 @@ class ProbeLog:
 
     def _measurements(self, waiting: Sequence[Settled]) -> Measurements:
         """Those that were measured, with one transfer from the device for all their figures."""
-        measured = [s for s in waiting if s.raw is not None]
+        settled = [s for s in waiting if s.measured is not None]
+        measured = [s.measured for s in settled if s.measured is not None]
         raw = np.full((len(measured), len(RAW), len(self.layers)), np.nan)
         if measured:
-            found = torch.cat([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
-            rows = [(n, RAW.index(name)) for n, s in enumerate(measured) for name in s.names]
-            raw[tuple(np.transpose(rows))] = found
+            columns, places, blocks = [GRADIENT] * len(measured), list(range(len(measured))), [self._squares(measured)]
+            for steps, sums in self._linear_sums(measured):
+                for row, name in enumerate(NOISE):
+                    columns += [RAW.index(name)] * len(steps)
+                    places += steps
+                    blocks.append(sums[:, row])
+            for place, one in enumerate(measured):
+                if one.figures:
+                    columns += [RAW.index(name) for name in one.figures]
+                    places += [place] * len(one.figures)
+                    blocks.append(torch.stack([figure.float() for figure in one.figures.values()]))
+            raw[places, columns] = torch.cat(blocks).double().cpu().numpy()
         return Measurements(
-            steps=np.array([s.step for s in measured], dtype=np.int64),
-            times=np.array([s.time for s in measured]),
-            samples=np.array([s.samples for s in measured], dtype=np.int64),
-            rates=np.array([s.rates for s in measured]).reshape(len(measured), len(self.layers)),
-            scales=_to_host([s.scale for s in measured], missing=1.0),
+            steps=np.array([s.step for s in settled], dtype=np.int64),
+            times=np.array([s.time for s in settled]),
+            samples=np.array([m.samples for m in measured], dtype=np.int64),
+            rates=np.array([m.rates for m in measured]).reshape(len(measured), len(self.layers)),
+            scales=_to_host([m.scale for m in measured], missing=1.0),
             raw=raw,
         )
+
+    def _squares(self, measured: Sequence[Measured]) -> Tensor:
+        """‖g‖² by layer, [n, L]."""
+        return self.squares(torch.stack([one.norms for one in measured]))
+
+    def _linear_sums(self, measured: Sequence[Measured]) -> Iterator[tuple[list[int], Tensor]]:
+        """Places of the steps that left their sums undone, and the rows `NOISE` of these, [n, 3, L], many at once."""
+        alike: dict[tuple[torch.Size, int], list[tuple[int, LinearStep]]] = {}
+        for place, one in enumerate(measured):
+            if one.linear is not None:
+                alike.setdefault((one.linear.norms.shape, id(one.linear.biases)), []).append((place, one.linear))
+        for found in alike.values():
+            norms = torch.stack([linear.norms for _, linear in found])
+            yield [place for place, _ in found], linear_sums(norms, found[0][1].biases)
 
     @staticmethod
     def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:
