@@ -7,7 +7,7 @@ still in it. With several micro-batches the last one's reading stands, which is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from thermotui.probe.rules import as_float
 PROJECTIONS = 4
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What is read in this step; `pairing` and `copies` only along with `squares`."""
 
     squares: bool = False
@@ -69,7 +68,7 @@ class GradientReader:
         if not self.reads(wanted):
             self._current = {}
             return
-        self._norms = [self._zero] * len(self._parameters)
+        self.norms = [self._zero] * len(self._parameters)
         self._projected: list[Tensor | None] = [None] * len(self._parameters)
         self._joined: Tensor | None = None
         if wanted.pairing:
@@ -90,14 +89,14 @@ class GradientReader:
         for position in positions:
             gradient = self._parameters[position].grad
             if gradient is None:
-                self._norms[position] = self._missing
+                self.norms[position] = self._missing
             else:
                 gradients[position] = _dense(gradient)
         if wanted.projections:
             self._project(gradients)
         if wanted.squares and gradients:
             for position, norm in zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True):
-                self._norms[position] = norm
+                self.norms[position] = norm
         if wanted.pairing:
             for position, gradient in gradients.items():
                 self._pairings[position] = (as_float(self._parameters[position].detach()) * gradient).sum()
@@ -122,10 +121,6 @@ class GradientReader:
                 if position in self._previous:
                     moved = self._current[position] - self._previous[position]
                     self._differences[position] = moved.square().sum()
-
-    def norms(self) -> Tensor:
-        """‖g‖ by parameter, [P]."""
-        return torch.stack(self._norms)
 
     def squares(self, norms: Tensor) -> Tensor:
         """‖g‖² by layer, [n, L], from `norms` of n steps, [n, P]."""

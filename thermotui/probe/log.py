@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,11 +33,10 @@ FLUSH_STEPS = 256
 GRADIENT = RAW.index("gradient")
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """Figures of a measured step, still on the device.
 
-    figures: [L] each, by names of `RAW`. norms: ‖g‖ by parameter, [P]. linear: what the sums over the samples are made
+    figures: [L] each, by names of `RAW`. norms: ‖g‖ by parameter. linear: what the sums over the samples are made
     of, where `figures` does not have them.
     """
 
@@ -45,12 +44,11 @@ class Measured:
     rates: NDArray[np.float64]
     scale: Tensor | None
     figures: dict[str, Tensor]
-    norms: Tensor
+    norms: list[Tensor]
     linear: LinearStep | None
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(NamedTuple):
     """A step that is over; tensors are still on the device."""
 
     step: int
@@ -225,7 +223,7 @@ class ProbeLog:
                     columns += [RAW.index(name) for name in one.figures]
                     places += [place] * len(one.figures)
                     blocks.append(torch.stack([figure.float() for figure in one.figures.values()]))
-            raw[places, columns] = torch.cat(blocks).double().cpu().numpy()
+            raw[places, columns] = torch.cat(blocks).cpu().double().numpy()
         return Measurements(
             steps=np.array([s.step for s in settled], dtype=np.int64),
             times=np.array([s.time for s in settled]),
@@ -237,16 +235,18 @@ class ProbeLog:
 
     def _squares(self, measured: Sequence[Measured]) -> Tensor:
         """‖g‖² by layer, [n, L]."""
-        return self.squares(torch.stack([one.norms for one in measured]))
+        norms = torch.stack([norm for one in measured for norm in one.norms])
+        return self.squares(norms.unflatten(0, (len(measured), -1)))
 
     def _linear_sums(self, measured: Sequence[Measured]) -> Iterator[tuple[list[int], Tensor]]:
         """Places of the steps that left their sums undone, and the rows `NOISE` of these, [n, 3, L], many at once."""
-        alike: dict[tuple[torch.Size, int], list[tuple[int, LinearStep]]] = {}
+        alike: dict[tuple[int, int], list[tuple[int, LinearStep]]] = {}
         for place, one in enumerate(measured):
             if one.linear is not None:
-                alike.setdefault((one.linear.norms.shape, id(one.linear.biases)), []).append((place, one.linear))
+                key = len(one.linear.norms[0]), id(one.linear.biases)
+                alike.setdefault(key, []).append((place, one.linear))
         for found in alike.values():
-            norms = torch.stack([linear.norms for _, linear in found])
+            norms = torch.stack([norm for _, linear in found for norm in linear.norms]).unflatten(0, (len(found), -1))
             yield [place for place, _ in found], linear_sums(norms, found[0][1].biases)
 
     @staticmethod
@@ -290,10 +290,12 @@ def _standing_alerts(path: Path, step: int) -> list[Alert]:
 def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDArray[np.float64]:
     """Scalars from the device in one transfer; numbers as they are."""
     result = np.full(len(values), missing)
-    tensors = {i: value.float().reshape(()) for i, value in enumerate(values) if isinstance(value, Tensor)}
-    if tensors:
-        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().numpy()
+    tensors: dict[int, Tensor] = {}
     for i, value in enumerate(values):
-        if value is not None and not isinstance(value, Tensor):
+        if isinstance(value, Tensor):
+            tensors[i] = value if value.dim() == 0 else value.reshape(())
+        elif value is not None:
             result[i] = float(value)
+    if tensors:
+        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().double().numpy()
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,8 +35,7 @@ class Part:
     sketch_variance: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class LinearPart:
+class LinearPart(NamedTuple):
     """One micro-batch of a linear layer that each sample passes once: ‖a_n‖ and ‖G_n‖ of its output, [n] each."""
 
     inputs: Tensor
@@ -49,22 +48,23 @@ class LinearPart:
         return Part((self.inputs.square() + self.bias) * self.deltas.square(), 1.0)
 
 
-@dataclass(frozen=True)
-class LinearStep:
+class LinearStep(NamedTuple):
     """A step in which every layer is a `LinearPart`: what its sums are made of, left undone to do many at once."""
 
-    norms: Tensor
-    """[2L, n]: ‖a_n‖ of each layer, then ‖G_n‖ of its output."""
+    norms: tuple[Tensor, ...]
+    """2L of [n]: ‖a_n‖ of each layer, then ‖G_n‖ of its output."""
     biases: Tensor
     """[L], `LinearPart.bias` of each."""
 
 
-def linear_part(site: Site, inputs: Any, deltas: Tensor) -> LinearPart | None:
-    """The two row norms of a linear layer; None where its input has not one row a sample."""
-    if not isinstance(inputs, Tensor) or inputs.dim() != 2 or inputs.shape[0] != deltas.shape[0]:
+def linear_part(inputs: Any, deltas: Tensor, samples: int, bias: float) -> LinearPart | None:
+    """The two row norms of a linear layer; None where input and output have not one row for each of the samples."""
+    if not isinstance(inputs, Tensor) or inputs.dim() != 2 or deltas.dim() != 2:
+        return None
+    if len(inputs) != samples or len(deltas) != samples:
         return None
     norm = torch.linalg.vector_norm
-    return LinearPart(norm(as_float(inputs), dim=1), norm(as_float(deltas), dim=1), float("bias" in site.parameters))
+    return LinearPart(norm(as_float(inputs), dim=1), norm(as_float(deltas), dim=1), bias)
 
 
 def part_of_calls(

@@ -374,7 +374,7 @@ class Probe:
             )
         measured = None
         if rates is not None:
-            measured = Measured(self._recorder.step_samples, rates, self._scale, raw, self._reader.norms(), linear)
+            measured = Measured(self._recorder.step_samples, rates, self._scale, raw, self._reader.norms, linear)
         self._log.add(
             Settled(self._step, now, self._learning_rate, current.loss, current.accuracy, measured), self.interval
         )

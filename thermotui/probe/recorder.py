@@ -151,10 +151,10 @@ class StepRecorder:
         linear = [part for part in parts if isinstance(part, LinearPart)]
         noise: LinearStep | Tensor
         if len(linear) == len(parts) and len({part.deltas.shape for part in linear}) == 1:
-            norms = torch.stack([part.inputs for part in linear] + [part.deltas for part in linear])
+            norms = (*[part.inputs for part in linear], *[part.deltas for part in linear])
             noise = LinearStep(norms, self._bias_flags([part.bias for part in linear]))
-            if norms.numel() > LATER:
-                noise = linear_sums(norms, noise.biases)
+            if len(norms) * norms[0].numel() > LATER:
+                noise = linear_sums(torch.stack(norms), noise.biases)
         else:
             general = [[p.general() if isinstance(p, LinearPart) else p for p in t.parts] for t in self._tracks]
             noise = torch.stack([part_sums(layer, self._missing) for layer in general], dim=1)
@@ -207,6 +207,8 @@ class StepRecorder:
 
     def _call_hook(self, track: _Track, site: Site) -> Callable[..., None]:
         """The hook of one module's forward pass."""
+        rows = site.plain_linear and len(track.layer.sites) == 1
+        bias = float("bias" in site.parameters)
 
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if not self.measuring or self._reading or track.obstacle or not torch.is_grad_enabled():
@@ -224,33 +226,35 @@ class StepRecorder:
             # A hook on the node takes a third of the time of one on the tensor.
             def received(deltas: tuple[Tensor | None, ...]) -> None:
                 delta = deltas[place]
-                if delta is not None and self.measuring and not self._reading and not track.obstacle:
+                if delta is None or not self.measuring or self._reading or track.obstacle:
+                    return
+                if delta.requires_grad:
+                    self._give_up(track, "its gradient is differentiated once more")
+                    return
+                self._note_pass(track)
+                part = linear_part(args[0], delta, self.samples, bias) if rows and args and track.passes == 1 else None
+                if part is None:
                     self._received(track, (site, (args, kwargs), delta))
+                else:
+                    track.estimator = EXACT
+                    track.pending.append(part)
 
             node.register_prehook(received)
 
         return called
 
-    def _received(self, track: _Track, call: Call) -> None:
-        if torch.is_grad_enabled():
-            self._give_up(track, "its gradient is differentiated once more")
-            return
+    @staticmethod
+    def _note_pass(track: _Track) -> None:
         # Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind.
         backward = torch._C._current_graph_task_id()
         if backward != track.backward:
             track.backward = backward
             track.calls.clear()
             track.pending.clear()
-        site, arguments, deltas = call
-        alone = track.passes == 1 and len(track.layer.sites) == 1
-        if alone and site.plain_linear and deltas.dim() == 2 and deltas.shape[0] == self.samples:
-            part = linear_part(site, arguments[0][0] if arguments[0] else None, deltas)
-            if part is not None:
-                track.estimator = EXACT
-                track.pending.append(part)
-                return
+
+    def _received(self, track: _Track, call: Call) -> None:
         track.calls.append(call)
-        if alone and site.rule is not None:
+        if track.passes == 1 and len(track.layer.sites) == 1 and call[0].rule is not None:
             # At once, so that neither activations nor deltas outlive their place in the backward pass.
             self._read_calls(track)
 
@@ -285,7 +289,8 @@ class StepRecorder:
         return accumulated
 
     def _pass_is_over(self) -> None:
-        arrived, self._arrived = self._arrived, []
+        # The gradients that came last are still in the processor's cache.
+        arrived, self._arrived = self._arrived[::-1], []
         if not self._at_once:
             with torch.no_grad():
                 self._on_gradients(arrived)
