@@ -1,5 +1,8 @@
-"""The callbacks against the real frameworks, where they are installed (extras `lightning` and `transformers`)."""
+"""The callbacks against the real frameworks (extras `lightning` and `transformers`, which CI installs)."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,27 @@ from torch.nn import functional as F
 from thermotui.runlog.reader import RunLogReader
 
 
-def check_log(path: Path, steps: int, batch: int) -> None:
+def printed(*arguments: str) -> str:
+    """What a command of thermotui prints; it has to succeed and to complain of nothing."""
+    command = [sys.executable, "-m", "thermotui", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def check_shown(path: Path, family: str, steps: int) -> None:
+    """`watch` and `inspect` show the run as they show a built-in one: its family, its end, each layer's temperature."""
+    frame = printed("watch", "--once", str(path))
+    assert "finished" in frame and f"step {steps - 1}" in frame
+    assert family in printed("inspect", str(path))
+    seen = json.loads(printed("inspect", str(path), "--json"))
+    with RunLogReader(path) as log:
+        names = [layer.name for layer in log.header.layers]
+    assert [row["name"] for row in seen["temperatures"]] == names
+    assert all(row["temperature"] > 0 for row in seen["temperatures"])
+
+
+def check_log(path: Path, steps: int, batch: int, family: str) -> None:
     """What `watch` needs of a log: a finished run with losses and a temperature for each layer and step."""
     with RunLogReader(path) as log:
         assert log.state().state == "finished"
@@ -23,6 +46,7 @@ def check_log(path: Path, steps: int, batch: int) -> None:
         assert np.isfinite(reservoir["temperature"]).all()
         assert (reservoir["temperature"] > 0).all()
         assert all("within the batch" in layer.estimator for layer in log.header.layers)
+    check_shown(path, family, steps)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -56,7 +80,7 @@ def test_lightning(tmp_path: Path, accumulate: int) -> None:
         default_root_dir=tmp_path,
     )
     trainer.fit(Classifier(), torch.utils.data.DataLoader(data, batch_size=8))
-    check_log(tmp_path / "log.h5", 12 // accumulate, 8 * accumulate)
+    check_log(tmp_path / "log.h5", 12 // accumulate, 8 * accumulate, "Classifier")
 
 
 def test_transformers(tmp_path: Path) -> None:
@@ -82,4 +106,4 @@ def test_transformers(tmp_path: Path) -> None:
     data = [{"input_ids": row, "labels": row} for row in tokens]
     callback = ThermotuiCallback(tmp_path / "log.h5", window=20)
     transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
-    check_log(tmp_path / "log.h5", 6, 8)
+    check_log(tmp_path / "log.h5", 6, 8, "LlamaForCausalLM")

@@ -8,6 +8,7 @@ is put back exactly.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,38 +33,54 @@ class GradientProjection:
         With `member_axis` the first axis of every parameter is the ensemble and is not projected.
         """
         generator = torch.Generator().manual_seed(seed)
+        everything = [parameter for parameters in layers for parameter in parameters]
+        common = functools.reduce(torch.promote_types, (parameter.dtype for parameter in everything))
 
-        def signs(rows: int, columns: int, like: Tensor) -> Tensor:
+        def signs(rows: int, columns: int, like: Tensor, dtype: torch.dtype) -> Tensor:
             bits = torch.randint(0, 2, (rows, columns), generator=generator)
-            return (2 * bits - 1).to(device=like.device, dtype=like.dtype)
+            return (2 * bits - 1).to(device=like.device, dtype=dtype)
 
         self.member_axis = member_axis
-        self.directions: list[list[tuple[Tensor, Tensor | None]]] = []
+        self._rows: list[Tensor] = []
+        """By layer, [rows of all its parameters, projections]."""
+        self._columns: list[Tensor | None] = []
+        """By parameter, [all but its rows]; None where there is nothing but rows."""
+        self._missing: list[Tensor] = []
         for parameters in layers:
-            directions: list[tuple[Tensor, Tensor | None]] = []
+            rows = []
             for parameter in parameters:
                 shape = parameter.shape[1:] if member_axis else parameter.shape
-                rows = signs(shape[0] if shape else 1, projections, parameter)
-                columns = signs(shape[1:].numel(), 1, parameter).squeeze(1) if len(shape) > 1 else None
-                directions.append((rows, columns))
-            self.directions.append(directions)
+                rows.append(signs(shape[0] if shape else 1, projections, parameter, common))
+                several = len(shape) > 1
+                self._columns.append(
+                    signs(shape[1:].numel(), 1, parameter, parameter.dtype).squeeze(1) if several else None
+                )
+                self._missing.append(torch.zeros(len(rows[-1]), device=parameter.device, dtype=parameter.dtype))
+            self._rows.append(torch.cat(rows))
 
     def __call__(self, layers: Sequence[Sequence[Tensor]]) -> Tensor:
         """Project the gradients, given like the parameters: [K, L, projections] ([L, projections] without members)."""
-        return torch.stack(
-            [
-                torch.stack([self.one(layer, index, gradient) for index, gradient in enumerate(gradients)]).sum(0)
-                for layer, gradients in enumerate(layers)
-            ],
-            dim=-2,
-        )
+        gradients = [gradient for layer in layers for gradient in layer]
+        return self.layers(self.joined([self.columns_of(*pair) for pair in enumerate(gradients)]))
 
-    def one(self, layer: int, index: int, gradient: Tensor) -> Tensor:
-        """Project one parameter's gradient: its part of the layer's projection, [K, projections] or [projections]."""
-        rows, columns = self.directions[layer][index]
-        members = gradient.shape[:1] if self.member_axis else ()
-        flat = gradient.reshape(*members, rows.shape[0], -1)
-        return (flat.squeeze(-1) if columns is None else flat @ columns) @ rows
+    def columns_of(self, position: int, gradient: Tensor) -> Tensor:
+        """Gv of the parameter at `position` of the row of all: [K, rows] or [rows]; the gradient itself if a vector."""
+        columns = self._columns[position]
+        if columns is None:
+            return gradient if gradient.dim() > self.member_axis else gradient.unsqueeze(-1)
+        if gradient.dim() != 2 + self.member_axis:
+            gradient = gradient.flatten(1 + self.member_axis)
+        return gradient @ columns
+
+    def joined(self, parameters: Sequence[Tensor | None]) -> Tensor:
+        """`columns_of` of all parameters in a row, zero for those without gradient: [K, all rows] or [all rows]."""
+        found = [zero if one is None else one for one, zero in zip(parameters, self._missing, strict=True)]
+        return torch.cat(found, dim=-1)
+
+    def layers(self, joined: Tensor) -> Tensor:
+        """uᵢᵀ G v by layer, [..., L, projections], from `joined` [..., all rows]."""
+        parts = joined.split([len(rows) for rows in self._rows], dim=-1)
+        return torch.stack([part @ rows for part, rows in zip(parts, self._rows, strict=True)], dim=-2)
 
 
 def _without_trend(series: Tensor) -> tuple[Tensor, Tensor]:

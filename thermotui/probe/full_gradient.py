@@ -35,6 +35,15 @@ def power_sums(layers: Sequence[Sequence[Tensor]], power: int) -> Tensor:
     return torch.stack([torch.stack([t.detach().float().pow(power).sum() for t in layer]).sum() for layer in layers])
 
 
+def squared_distances(left: Sequence[Sequence[Tensor]], right: Sequence[Sequence[Tensor]]) -> Tensor:
+    """‖left − right‖² by layer, [L], float32; no more than one difference is held at a time."""
+    norms = [
+        torch.stack([torch.linalg.vector_norm(a.detach() - b) for a, b in zip(*pair, strict=True)])
+        for pair in zip(left, right, strict=True)
+    ]
+    return torch.stack([layer.float().square().sum() for layer in norms])
+
+
 def largest(layers: Sequence[Sequence[Tensor]]) -> Tensor:
     """max_i |x_i| by layer, [L], float32."""
     return torch.stack([torch.stack([t.detach().float().abs().max() for t in layer]).max() for layer in layers])

@@ -7,7 +7,7 @@ still in it. With several micro-batches the last one's reading stands, which is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from thermotui.probe.rules import as_float
 PROJECTIONS = 4
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What is read in this step; `pairing` and `copies` only along with `squares`."""
 
     squares: bool = False
@@ -31,17 +30,21 @@ class Wanted:
     """Of the gradient from step to step, in the layers `GradientReader.differenced`."""
 
 
+NOTHING = Wanted()
+
+
 class GradientReader:
-    """Collects figures of the gradient by parameter and adds them up by layer."""
+    """Collects figures of the gradient by parameter and adds them up by layer.
+
+    Parameters go by their position in the row of all layers' parameters.
+    """
 
     def __init__(self, layers: Sequence[Sequence[Parameter]], *, seed: int) -> None:
-        self._layers = layers
-        self._position = {id(p): (row, i) for row, layer in enumerate(layers) for i, p in enumerate(layer)}
-        self._order = [p for layer in layers for p in layer]
-        device = self._order[0].device
-        self._members = torch.zeros(len(layers), len(self._order), device=device)
-        for column, parameter in enumerate(self._order):
-            self._members[self._position[id(parameter)][0], column] = 1.0
+        self._parameters = [p for layer in layers for p in layer]
+        self._rows = [row for row, layer in enumerate(layers) for _ in layer]
+        device = self._parameters[0].device
+        self._layers = torch.tensor(self._rows, device=device)
+        self._count = len(layers)
         self._projection = GradientProjection(
             [[as_float(p.detach()) for p in layer] for layer in layers],
             member_axis=False,
@@ -53,80 +56,100 @@ class GradientReader:
         self._current: dict[int, Tensor] = {}
         self._zero = torch.zeros((), device=device)
         self._missing = torch.full((), torch.nan, device=device)
-        self._no_projection = torch.zeros(PROJECTIONS, device=device)
-        self.begin_step(Wanted())
+        self.begin_step(NOTHING)
+
+    def reads(self, wanted: Wanted) -> bool:
+        """Whether a step with these wants has to be read at all."""
+        return wanted.squares or wanted.projections or bool(wanted.differences and self.differenced)
 
     def begin_step(self, wanted: Wanted) -> None:
         """Forget the last step."""
         self.wanted = wanted
-        self._wants = wanted != Wanted()
-        self._norms: dict[int, Tensor] = {}
-        self._pairings: dict[int, Tensor] = {}
-        self._projections: dict[int, Tensor] = {}
+        if not self.reads(wanted):
+            self._current = {}
+            return
+        self.norms = [self._zero] * len(self._parameters)
+        self._projected: list[Tensor | None] = [None] * len(self._parameters)
+        self._joined: Tensor | None = None
+        if wanted.pairing:
+            self._pairings = [self._zero] * len(self._parameters)
         self.copies: dict[int, Tensor] = {}
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
 
-    def read(self, parameters: Sequence[Parameter], scale: Tensor | None) -> None:
-        """Take the figures of the `.grad` of `parameters`; scale: the loss scale in it."""
+    def read(self, positions: Sequence[int], scale: Tensor | None) -> None:
+        """Take the figures of the `.grad` of the parameters at `positions`; scale: the loss scale in it.
+
+        A parameter whose gradient the loop has taken away already, as optimizers inside the backward pass do, is NaN.
+        """
         wanted = self.wanted
-        if not self._wants:
+        if not self.reads(wanted):
             return
-        gradients = [_dense(parameter) for parameter in parameters]
-        keys = [id(parameter) for parameter in parameters]
+        gradients: dict[int, Tensor] = {}
+        for position in positions:
+            gradient = self._parameters[position].grad
+            if gradient is None:
+                self.norms[position] = self._missing
+            else:
+                gradients[position] = _dense(gradient)
         if wanted.projections:
-            for key, gradient in zip(keys, gradients, strict=True):
-                self._projections[key] = self._projection.one(*self._position[key], gradient)
-        if wanted.squares:
-            self._norms.update(zip(keys, torch._foreach_norm(gradients), strict=True))
+            self._project(gradients)
+        if wanted.squares and gradients:
+            for position, norm in zip(gradients, torch._foreach_norm(list(gradients.values())), strict=True):
+                self.norms[position] = norm
         if wanted.pairing:
-            for key, parameter, gradient in zip(keys, parameters, gradients, strict=True):
-                self._pairings[key] = (as_float(parameter.detach()) * gradient).sum()
+            for position, gradient in gradients.items():
+                self._pairings[position] = (as_float(self._parameters[position].detach()) * gradient).sum()
         if wanted.copies:
-            self.copies.update(zip(keys, [gradient.clone() for gradient in gradients], strict=True))
+            self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
         if wanted.differences and self.differenced:
-            self._difference(keys, gradients, scale)
+            self._difference(gradients, scale)
 
-    def _difference(self, keys: Sequence[int], gradients: Sequence[Tensor], scale: Tensor | None) -> None:
-        for key, gradient in zip(keys, gradients, strict=True):
-            if self._position[key][0] in self.differenced:
-                self._current[key] = gradient.clone() if scale is None else gradient / scale
-                if key in self._previous:
-                    self._differences[key] = (self._current[key] - self._previous[key]).square().sum()
+    def _project(self, gradients: dict[int, Tensor]) -> None:
+        columns = self._projection.columns_of
+        for position, gradient in gradients.items():
+            self._projected[position] = columns(position, gradient)
+        # Vectors are the gradients themselves, which the loop goes on to change.
+        self._joined = self._projection.joined(self._projected)
+        if len(gradients) < len(self._parameters):
+            self._projected = [None if one is None else one.clone() for one in self._projected]
 
-    def squares(self) -> Tensor:
-        """‖g‖² by layer, [L]."""
-        norms = torch.stack([self._norms.get(id(p), self._zero) for p in self._order])
-        return self._members @ norms.float().square()
+    def _difference(self, gradients: dict[int, Tensor], scale: Tensor | None) -> None:
+        for position, gradient in gradients.items():
+            if self._rows[position] in self.differenced:
+                self._current[position] = gradient.clone() if scale is None else gradient / scale
+                if position in self._previous:
+                    moved = self._current[position] - self._previous[position]
+                    self._differences[position] = moved.square().sum()
+
+    def squares(self, norms: Tensor) -> Tensor:
+        """‖g‖² by layer, [n, L], from `norms` of n steps, [n, P]."""
+        return self._by_layer(norms.float().square())
 
     def pairings(self) -> Tensor:
         """θ·g by layer, [L]."""
-        return self._by_layer(self._pairings)
+        return self._by_layer(torch.stack(self._pairings).float().unsqueeze(0))[0]
 
     def differences(self) -> Tensor:
         """½‖g_t − g_{t−1}‖² by layer, [L], unscaled: Σ_i Var(η_i) where η is white. NaN where it was not taken."""
-        halves = [0.5 * self._differences.get(id(p), self._missing) for p in self._order]
-        return torch.stack(
-            [
-                torch.stack(
-                    [half for half, p in zip(halves, self._order, strict=True) if self._position[id(p)][0] == row]
-                ).sum()
-                for row in range(len(self._layers))
-            ]
-        ).float()
+        halves: list[list[Tensor]] = [[] for _ in range(self._count)]
+        for position, row in enumerate(self._rows):
+            halves[row].append(0.5 * self._differences.get(position, self._missing))
+        return torch.stack([torch.stack(layer).sum() for layer in halves]).float()
 
-    def projections(self) -> Tensor:
-        """Projected gradient by layer, [L, PROJECTIONS]."""
-        rows = [self._projections.get(id(p), self._no_projection) for p in self._order]
-        return self._members @ torch.stack(rows).float()
+    def projected(self) -> Tensor:
+        """What `GradientProjection.layers` makes the projected gradient of, [rows]."""
+        return self._projection.joined(self._projected) if self._joined is None else self._joined
 
-    def _by_layer(self, values: dict[int, Tensor]) -> Tensor:
-        return self._members @ torch.stack([values.get(id(p), self._zero) for p in self._order]).float()
+    def projections(self, projected: Tensor) -> Tensor:
+        """Projected gradients by layer, [..., L, PROJECTIONS], from `projected` of one or more steps, [..., rows]."""
+        return self._projection.layers(projected)
+
+    def _by_layer(self, values: Tensor) -> Tensor:
+        """Sums [n, L] of values by parameter, [n, P]; what is not known of one layer leaves the others alone."""
+        return values.new_zeros(len(values), self._count).index_add_(1, self._layers, values)
 
 
-def _dense(parameter: Parameter) -> Tensor:
-    gradient = parameter.grad
-    if gradient is None:
-        raise RuntimeError("a parameter lost its gradient during the backward pass that accumulated it")
-    gradient = as_float(gradient.detach())
+def _dense(gradient: Tensor) -> Tensor:
+    gradient = as_float(gradient)
     return gradient.to_dense() if gradient.is_sparse else gradient

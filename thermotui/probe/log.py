@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
+from thermotui.probe.noise import NOISE, LinearStep, linear_sums
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
@@ -32,23 +33,30 @@ FLUSH_STEPS = 256
 GRADIENT = RAW.index("gradient")
 
 
-@dataclass(frozen=True)
-class Settled:
-    """A step that is over; tensors are still on the device.
+class Measured(NamedTuple):
+    """Figures of a measured step, still on the device.
 
-    raw: [len(names), L] of the figures `names`, a part of `RAW`; None where the step was not measured.
+    figures: [L] each, by names of `RAW`. norms: ‖g‖ by parameter. linear: what the sums over the samples are made
+    of, where `figures` does not have them.
     """
+
+    samples: int
+    rates: NDArray[np.float64]
+    scale: Tensor | None
+    figures: dict[str, Tensor]
+    norms: list[Tensor]
+    linear: LinearStep | None
+
+
+class Settled(NamedTuple):
+    """A step that is over; tensors are still on the device."""
 
     step: int
     time: float
-    samples: int
     learning_rate: float
-    rates: NDArray[np.float64]
-    scale: Tensor | None
     loss: Tensor | float | None
     accuracy: Tensor | float | None
-    names: tuple[str, ...]
-    raw: Tensor | None
+    measured: Measured | None
 
 
 @dataclass
@@ -68,6 +76,8 @@ class ProbeLog:
     config: dict[str, Any]
     unmeasured: tuple[str, ...]
     """Fields of `reservoir` that this probe will never measure."""
+    squares: Callable[[Tensor], Tensor]
+    """Norms of the gradient by parameter, [n, P] → squares by layer, [n, L]."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -202,20 +212,46 @@ class ProbeLog:
 
     def _measurements(self, waiting: Sequence[Settled]) -> Measurements:
         """Those that were measured, with one transfer from the device for all their figures."""
-        measured = [s for s in waiting if s.raw is not None]
+        settled = [s for s in waiting if s.measured is not None]
+        measured = [s.measured for s in settled if s.measured is not None]
         raw = np.full((len(measured), len(RAW), len(self.layers)), np.nan)
         if measured:
-            found = torch.cat([s.raw for s in measured if s.raw is not None]).double().cpu().numpy()
-            rows = [(n, RAW.index(name)) for n, s in enumerate(measured) for name in s.names]
-            raw[tuple(np.transpose(rows))] = found
+            columns, places, blocks = [GRADIENT] * len(measured), list(range(len(measured))), [self._squares(measured)]
+            for steps, sums in self._linear_sums(measured):
+                for row, name in enumerate(NOISE):
+                    columns += [RAW.index(name)] * len(steps)
+                    places += steps
+                    blocks.append(sums[:, row])
+            for place, one in enumerate(measured):
+                if one.figures:
+                    columns += [RAW.index(name) for name in one.figures]
+                    places += [place] * len(one.figures)
+                    blocks.append(torch.stack([figure.float() for figure in one.figures.values()]))
+            raw[places, columns] = torch.cat(blocks).cpu().double().numpy()
         return Measurements(
-            steps=np.array([s.step for s in measured], dtype=np.int64),
-            times=np.array([s.time for s in measured]),
-            samples=np.array([s.samples for s in measured], dtype=np.int64),
-            rates=np.array([s.rates for s in measured]).reshape(len(measured), len(self.layers)),
-            scales=_to_host([s.scale for s in measured], missing=1.0),
+            steps=np.array([s.step for s in settled], dtype=np.int64),
+            times=np.array([s.time for s in settled]),
+            samples=np.array([m.samples for m in measured], dtype=np.int64),
+            rates=np.array([m.rates for m in measured]).reshape(len(measured), len(self.layers)),
+            scales=_to_host([m.scale for m in measured], missing=1.0),
             raw=raw,
         )
+
+    def _squares(self, measured: Sequence[Measured]) -> Tensor:
+        """‖g‖² by layer, [n, L]."""
+        norms = torch.stack([norm for one in measured for norm in one.norms])
+        return self.squares(norms.unflatten(0, (len(measured), -1)))
+
+    def _linear_sums(self, measured: Sequence[Measured]) -> Iterator[tuple[list[int], Tensor]]:
+        """Places of the steps that left their sums undone, and the rows `NOISE` of these, [n, 3, L], many at once."""
+        alike: dict[tuple[int, int], list[tuple[int, LinearStep]]] = {}
+        for place, one in enumerate(measured):
+            if one.linear is not None:
+                key = len(one.linear.norms[0]), id(one.linear.biases)
+                alike.setdefault(key, []).append((place, one.linear))
+        for found in alike.values():
+            norms = torch.stack([norm for _, linear in found for norm in linear.norms]).unflatten(0, (len(found), -1))
+            yield [place for place, _ in found], linear_sums(norms, found[0][1].biases)
 
     @staticmethod
     def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:
@@ -269,10 +305,12 @@ def _standing_alerts(path: Path, step: int) -> list[Alert]:
 def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDArray[np.float64]:
     """Scalars from the device in one transfer; numbers as they are."""
     result = np.full(len(values), missing)
-    tensors = {i: value.float().reshape(()) for i, value in enumerate(values) if isinstance(value, Tensor)}
-    if tensors:
-        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().numpy()
+    tensors: dict[int, Tensor] = {}
     for i, value in enumerate(values):
-        if value is not None and not isinstance(value, Tensor):
+        if isinstance(value, Tensor):
+            tensors[i] = value if value.dim() == 0 else value.reshape(())
+        elif value is not None:
             result[i] = float(value)
+    if tensors:
+        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().double().numpy()
     return result

@@ -136,7 +136,9 @@ class MeasurementRows:
 
     def _population_factors(self, batch: NDArray[np.int64]) -> Array:
         size, replacement = self.sampling.dataset_size, self.sampling.replacement
-        return np.array([[finite_population(min(int(b), size), size, replacement)] for b in batch[:, 0]])
+        sizes, places = np.unique(batch[:, 0], return_inverse=True)
+        factors = [finite_population(min(int(b), size), size, replacement) for b in sizes]
+        return np.array(factors)[places].reshape(-1, 1)
 
     def _noise(
         self,
@@ -198,6 +200,8 @@ def scatter_error(values: Array, history: Array) -> tuple[Array, Array]:
     """
     series = np.concatenate([history, values])
     error = np.full_like(values, np.nan)
+    if not np.isfinite(series).any():
+        return error, series[-SCATTER:]
     for row in range(len(values)):
         recent = series[max(len(history) + row + 1 - SCATTER, 0) : len(history) + row + 1]
         if len(recent) >= 4:

@@ -9,6 +9,7 @@ with Probe(model, optimizer, log="runs/mine.h5") as probe:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,17 +37,22 @@ from thermotui.probe.full_gradient import (
     largest,
     power_sums,
     reversibility_gap,
+    squared_distances,
 )
-from thermotui.probe.gradient_reader import GradientReader, Wanted
+from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
-from thermotui.probe.log import ProbeLog, Settled
+from thermotui.probe.log import Measured, ProbeLog, Settled
 from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
+from thermotui.probe.noise import NOISE, LinearStep
 from thermotui.probe.recorder import StepRecorder
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the drift, the preconditioner."""
+
+WAITING_VALUES = 2**18
+"""Numbers of the window that wait to be projected together: small layers cost more in calls than in numbers."""
 
 Losses = Callable[[], Iterable[Tensor]]
 
@@ -152,13 +158,15 @@ class Probe:
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
         self._start = copies(self._parameters)
+        self._start_squares = power_sums(self._start, 2)
         self._scaler = scaler
         self._summed = reduction == "sum"
         self._full_loss = full_loss
         self._full_interval = full_interval
         self._window, self._lags = window, lags
+        self._window_rows: list[Tensor] = []
         self._series: list[Tensor] = []
-        self._step = start_step
+        self._step = self._first = start_step
         self._measured = 0
         self._scale: Tensor | None = None
         self._seldom = self._projecting = False
@@ -183,6 +191,7 @@ class Probe:
             family=family,
             config=dict(config or {}),
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
+            squares=self._reader.squares,
         )
 
     @property
@@ -209,7 +218,11 @@ class Probe:
         reversibility is measured every `full_interval` steps. An exception inside leaves the step unlogged.
         """
         current = self.begin_step(replay=replay)
-        yield current
+        try:
+            yield current
+        except BaseException:
+            self._abandon_step()
+            raise
         self.end_step()
 
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
@@ -217,19 +230,22 @@ class Probe:
         measuring = self._interval.start(self._step, time.monotonic())
         full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
         self._seldom = measuring and self._measured % SELDOM == 0
-        # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
-        self._projecting = self._step // self._window % self.interval == 0
+        if self._step % self._window == 0 or self._step == self._first:
+            # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
+            self._projecting = self._step // self._window % self.interval == 0
+            self._window_rows.clear()
+            self._series.clear()
         self._force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
         # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
-        reversible = self._mobility.plain and self._log.sampling.world_size == 1
-        self._replay = replay if full and reversible else None
+        reversible = full and replay is not None and self._mobility.plain and self._log.sampling.world_size == 1
+        self._replay = replay if reversible else None
         self._before = copies(self._parameters) if self._replay is not None else None
         self._scale = self._rates = None
         self._learning_rate = self._mobility.learning_rate
         differences = measuring or self._interval.precedes_measurement(self._step)
         wanted = Wanted(measuring, self._projecting, self._seldom, self._force is not None, differences)
         self._reader.begin_step(wanted)
-        self._recorder.begin_step(measuring=measuring)
+        self._recorder.begin_step(measuring=measuring, gradients=self._reader.reads(wanted))
         self._current = Step()
         return self._current
 
@@ -240,15 +256,26 @@ class Probe:
     def end_step(self) -> None:
         """The second half of `step`, after the optimizer's."""
         measured = self._reader.wanted.squares
-        rates = self._mobility.rates() if self._rates is None else self._rates
+        raw: dict[str, Tensor] = {}
+        linear = window = None
         with torch.no_grad():
-            raw = self._raw_figures() if measured else None
-            window = self._record_projections() if self._projecting else None
-        if raw is not None and self._before is not None and self._replay is not None:
-            replay = self._replay
-            ascent = gradient_of(lambda: [replay()], self._parameters)
-            raw["gap"] = reversibility_gap(self._before, self._parameters, ascent, rates.tolist())
-        self._hand_over(self._current, rates, raw, window)
+            if measured:
+                noise = self._recorder.take_noise()
+                if isinstance(noise, LinearStep):
+                    linear = noise
+                else:
+                    raw = dict(zip(NOISE, noise, strict=True))
+                raw |= self._raw_figures()
+            if self._projecting:
+                window = self._record_projections()
+        rates = None
+        if measured:
+            rates = self._mobility.rates() if self._rates is None else self._rates
+            if self._before is not None and self._replay is not None:
+                replay = self._replay
+                ascent = gradient_of(lambda: [replay()], self._parameters)
+                raw["gap"] = reversibility_gap(self._before, self._parameters, ascent, rates.tolist())
+        self._hand_over(rates, raw, linear, window)
         if measured:
             self._reader.differenced = self._recorder.unserved()
         self._force = self._before = self._replay = None
@@ -274,40 +301,40 @@ class Probe:
         else:
             self.close("failed", f"{type(error).__name__}: {error}")
 
-    def _note_rates(self, *unused: Any) -> None:
-        self._rates, self._learning_rate = self._mobility.rates(), self._mobility.learning_rate
+    def _abandon_step(self) -> None:
+        """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
+        self._recorder.abandon()
+        self._reader.begin_step(NOTHING)
+        self._force = self._before = self._replay = None
 
-    def _read_gradients(self, parameters: Sequence[Parameter]) -> None:
+    def _note_rates(self, *unused: Any) -> None:
+        self._learning_rate = self._mobility.learning_rate
+        if self._recorder.measuring:
+            self._rates = self._mobility.rates()
+
+    def _read_gradients(self, positions: Sequence[int]) -> None:
         if self._scaler is not None and self._scale is None:
             self._scale = self._scaler.scale(self._one)
-        self._reader.read(parameters, self._scale)
+        self._reader.read(positions, self._scale)
 
     def _raw_figures(self) -> dict[str, Tensor]:
-        noise, force = self._recorder.take_noise(), self._force
-        figures = {
-            "squares": noise.squares,
-            "variance": noise.variance,
-            "contributing": noise.contributing,
-            "gradient": self._reader.squares(),
-        }
+        force = self._force
+        figures: dict[str, Tensor] = {}
         if self._reader.differenced:
             figures["from_steps"] = self._reader.differences()
         if self._seldom:
             if self._mobility.plain:
                 figures["pairing"] = self._reader.pairings()
-            moved = power_sums(difference(self._parameters, self._start), 2)
-            figures["drift"] = moved / power_sums(self._start, 2)
+            figures["drift"] = squared_distances(self._parameters, self._start) / self._start_squares
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
         if force is not None:
             unit = self._scale if self._scale is not None else self._one
             unit = unit * (self._recorder.step_samples if self._summed else 1)
-            read = self._reader.copies
-            zeros = [[torch.zeros_like(p) for p in layer] for layer in self._parameters]
+            read, positions = self._reader.copies, itertools.count()
             gradient = [
-                [read.get(id(p), zero) / unit for p, zero in zip(*pair, strict=True)]
-                for pair in zip(self._parameters, zeros, strict=True)
+                [read.get(next(positions), torch.zeros_like(p)) / unit for p in layer] for layer in self._parameters
             ]
             eta = difference(force, gradient)
             figures |= {"force": power_sums(force, 2), "force_max": largest(force)}
@@ -316,18 +343,25 @@ class Probe:
 
     def _record_projections(self) -> Tensor | None:
         """The window's projections [W, L, p] when it is full."""
-        projections = self._reader.projections()
-        self._series.append(projections if self._scale is None else projections / self._scale)
-        if len(self._series) < self._window:
+        projected = self._reader.projected()
+        self._window_rows.append(projected if self._scale is None else projected / self._scale)
+        rows = len(self._window_rows)
+        full = len(self._series) + rows == self._window
+        if full or rows * projected.numel() > WAITING_VALUES:
+            self._series += self._reader.projections(torch.stack(self._window_rows)).float().unbind()
+            self._window_rows.clear()
+        if not full:
             return None
-        series = torch.stack(self._series)
-        self._series.clear()
-        return series
+        return torch.stack(self._series)
 
     def _hand_over(
-        self, current: Step, rates: NDArray[np.float64], raw: dict[str, Tensor] | None, window: Tensor | None
+        self,
+        rates: NDArray[np.float64] | None,
+        raw: dict[str, Tensor],
+        linear: LinearStep | None,
+        window: Tensor | None,
     ) -> None:
-        now = time.time()
+        now, current = time.time(), self._current
         if window is not None:
             values, variance = window_autocorrelation(window, self._lags), white_variance(window, self._lags)
             self._log.autocorrelation(self._step, values, variance)
@@ -339,18 +373,9 @@ class Probe:
                 self.interval,
                 self._mobility.note(),
             )
+        measured = None
+        if rates is not None:
+            measured = Measured(self._recorder.step_samples, rates, self._scale, raw, self._reader.norms, linear)
         self._log.add(
-            Settled(
-                step=self._step,
-                time=now,
-                samples=self._recorder.step_samples,
-                learning_rate=self._learning_rate,
-                rates=rates,
-                scale=self._scale,
-                loss=current.loss,
-                accuracy=current.accuracy,
-                names=() if raw is None else tuple(raw),
-                raw=None if raw is None else torch.stack([figure.float() for figure in raw.values()]),
-            ),
-            self.interval,
+            Settled(self._step, now, self._learning_rate, current.loss, current.accuracy, measured), self.interval
         )

@@ -156,6 +156,9 @@ def dropout_inside(module: nn.Module) -> bool:
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
+WIDE = frozenset((torch.float32, torch.float64))
+
+
 def as_float(tensor: Tensor) -> Tensor:
     """At least float32: squares of half-precision gradients overflow or vanish."""
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+    return tensor if tensor.dtype in WIDE else tensor.float()
