@@ -1,7 +1,7 @@
 """Alarm rules of other tools, written anew from what their documentation and papers say; and three packages' detectors.
 
-Those of river, ruptures and trainscope are there where the packages are installed. Each takes a loss curve, float64 [n],
-and returns the samples at which it alarms.
+Those of river, ruptures and trainscope are there where the packages are installed. Each takes a loss curve,
+float64 [n], and returns the samples at which it alarms.
 """
 
 from __future__ import annotations

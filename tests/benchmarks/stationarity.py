@@ -4,8 +4,8 @@
 
 Size: the share of stationary series, in seven kinds, that are rejected at a nominal .05. Power: the share rejected of
 AR(1) series with ρ = .9, n = 512, σ the standard deviation of ln T, whose T rises by a factor of 1.5, at once in the
-middle or at a third, or along a ramp over the middle half. Beside it what a test of size .05 could do that knew ρ, σ, the
-factor and that the change is abrupt, in the middle 80 %, but not where: the likelihood ratio averaged over the place.
+middle or at a third, or along a ramp over the middle half. Beside it what a test of size .05 could do that knew ρ, σ,
+the factor and that the change is abrupt, in the middle 80 %, but not where: the likelihood ratio averaged over places.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ _CONTINUED_RATIO = 1.2
 _USUAL_SCATTER = 0.6  # of the absolute value of normal noise
 _RAW = 1536  # samples kept to date a jump exactly
 _AROUND = 64
+_SHARES = np.array([0.5, 0.75])  # of the change of the noise that its differences and its absolute size must show
 _NOISY = 0.2  # mean difference over mean size, which is 1.4 for white noise and 0.37 for a correlation of 0.93
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
@@ -77,21 +78,24 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severi
 def agreed(hit: NDArray[np.bool_], g: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which changes of the first series its witnesses bear out, bool [n, L]; never one of a witness.
 
-    g: the logarithm of each series' change, mean: of the recent window, both [n, L]. Every witness must have moved half
-    as far the same way; and the second series, the differences of the noise, must not be small beside the first, before
-    or after: where they are, the level lags behind a curve and there is no noise.
+    g: the logarithm of each series' change, mean: of the recent window, both [n, L]. Both witnesses must have moved the
+    same way, nearly as far; and the second series, the differences of the noise, must not be small beside the first,
+    before or after: where they are, the level lags behind a curve and there is no noise.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         before = mean * np.exp(-g)
     borne_out = np.zeros_like(hit)
-    borne_out[:, 0] = hit[:, 0] & np.all(g[:, 1:] * np.sign(g[:, :1]) > 0.5 * np.abs(g[:, :1]), axis=1)
+    borne_out[:, 0] = hit[:, 0] & np.all(g[:, 1:] * np.sign(g[:, :1]) > _SHARES * np.abs(g[:, :1]), axis=1)
     for size in (mean, before):
         borne_out[:, 0] &= size[:, 1] > _NOISY * size[:, 0]
     return borne_out
 
 
 class ScaleChange:
-    """g = ln(mean over the last w / mean over up to 4w before), against its error from the reference's own scatter.
+    """g = ln(mean over the last w / mean over up to 512 or 8w before), against its error from the reference's scatter.
+
+    witnesses: the series are not layers but the size of a noise, that of its differences and its absolute size, of
+    which the others only bear out what the first shows; they are looked at more often, at `noise_z`.
 
     se² = cv² (1 + r)/(1 − r) (1/w + 1/n), with cv the coefficient of variation and r the
     lag-1 autocorrelation of the reference.
