@@ -4,7 +4,8 @@
 
 Without options: F1, delays, false alarms and valid intervals on held-out seeds of the generator. `--real DIRECTORY`:
 spikes and level shifts of real runs, NPZ files [rows, (step, loss, gradient norm)] with `labels.json` beside them; also
-from $THERMOTUI_REAL_RUNS. `--peers`: the published rules of other tools beside ours (pip install river ruptures).
+from $THERMOTUI_REAL_RUNS. `--peers`: the published rules of other tools beside ours (pip install river ruptures
+trainscope).
 """
 
 from __future__ import annotations

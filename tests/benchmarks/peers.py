@@ -1,6 +1,7 @@
-"""Alarm rules of other tools, written anew from what their documentation and papers say; and two libraries' detectors.
+"""Alarm rules of other tools, written anew from what their documentation and papers say; and three packages' detectors.
 
-Each takes a loss curve, float64 [n], and returns the samples at which it alarms.
+Those of river, ruptures and trainscope are there where the packages are installed. Each takes a loss curve,
+float64 [n], and returns the samples at which it alarms.
 """
 
 from __future__ import annotations
@@ -109,6 +110,20 @@ def river(name: str) -> Rule:
     return rule
 
 
+def trainscope(module: str, name: str) -> Rule:
+    """A detector of trainscope with its defaults, on the loss itself, as that tool feeds it."""
+
+    def rule(loss: NDArray[np.float64]) -> list[int]:
+        detector = getattr(importlib.import_module(f"trainscope.core.detectors.{module}"), name)()
+        alarms = []
+        for i, value in enumerate(loss.tolist()):
+            if not math.isfinite(value) or detector.update(value) is not None:
+                alarms.append(i)
+        return alarms
+
+    return rule
+
+
 def pelt(loss: NDArray[np.float64]) -> list[int]:
     """ruptures' PELT offline, l2 cost on every fourth sample of the detrended logarithm, penalty 3 σ² ln n."""
     y = np.log(np.maximum(np.where(np.isfinite(loss), loss, np.nanmedian(loss)), 1e-12))
@@ -131,3 +146,6 @@ if importlib.util.find_spec("river"):
     PEERS |= {"river ADWIN": river("ADWIN"), "river PageHinkley": river("PageHinkley")}
 if importlib.util.find_spec("ruptures"):
     PEERS["ruptures PELT (offline)"] = pelt
+if importlib.util.find_spec("trainscope"):
+    PEERS["trainscope z-score"] = trainscope("z_score", "ZScoreDetector")
+    PEERS["trainscope change point"] = trainscope("changepoint", "ChangePointDetector")

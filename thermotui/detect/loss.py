@@ -103,9 +103,10 @@ class LossDetector:
     def _begin(self, *, relative: bool) -> None:
         self._relative = relative
         self._samples, self._steps_seen = 0, []
+        self._first_level = 0.0
         self._filter = LossFilter(self._settings, relative=relative)
         self._step_test = StepTest(self._settings, relative=relative)
-        self._variance = ScaleChange(2, self._settings, witness=True)
+        self._variance = ScaleChange(3, self._settings, witnesses=True)
         self._colour = LossColour(self._settings)
 
     def _feed_block(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
@@ -119,6 +120,8 @@ class LossDetector:
             self._feed_block(steps[cut:], values[cut:])
             return
         y = np.log(values) if self._relative else values
+        if not self._samples:
+            self._first_level = float(y[0])
         filtered = self._filter.feed(y)
         first = self._samples
         self._samples += len(steps)
@@ -158,7 +161,12 @@ class LossDetector:
         difference = np.clip(surprise - before, -5 * scale, 5 * scale)
         size = np.minimum(np.abs(surprise), 4 * scale)
         surprise, before = np.clip(surprise, -2 * scale, 2 * scale), np.clip(before, -2 * scale, 2 * scale)
-        for change in self._variance.feed(np.stack([size, np.abs(difference)], axis=1), pair_steps):
+        # Noise of constant size on a loss that falls grows beside the loss: only what grows in both ways has changed.
+        absolute = (
+            size * np.exp(np.clip(filtered.clean[pairs] - self._first_level, -300, 300)) if self._relative else size
+        )
+        sizes = np.stack([size, np.abs(difference), absolute], axis=1)
+        for change in self._variance.feed(sizes, pair_steps):
             events.append((change.seen - 1, 3, partial(self._variance_change, change)))
         restarts = [int(np.count_nonzero(pairs[: at + 1])) for at in sorted(moved)]
         cursor = 0
@@ -254,7 +262,7 @@ class LossDetector:
         coloured = self._book.latest("coloured_noise")
         if coloured is not None and (coloured.end is None or coloured.end >= found.start):
             return
-        subject = f"noise of the {self._subject}"
+        subject = f"{'relative ' if self._relative else ''}noise of the {self._subject}"
         announce(self._book, found, subject=subject, layer=-1, severity="warning" if self._proxy else "minor")
 
     def _watch_stall(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -293,10 +301,15 @@ class LossDetector:
             "_same",
             "_same_start",
             "_last_step",
+            "_last_calm",
+            "_last_surprise",
+            "_settle_at",
         )
         state: dict[str, Any] = {name: getattr(self, name) for name in names}
-        state["_waiting"], state["_steps_seen"] = [list(pair) for pair in self._waiting], list(self._steps_seen)
+        state["_waiting"] = [list(pair) for pair in self._waiting]
+        state["_steps_seen"], state["_settle_at"] = list(self._steps_seen), list(self._settle_at)
         if self._relative is not None:
+            state["_first_level"] = self._first_level
             for name in ("_filter", "_step_test", "_variance", "_colour"):
                 state[name] = getattr(self, name).state_dict()
         return state

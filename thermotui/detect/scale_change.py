@@ -17,6 +17,8 @@ from thermotui.detect.prefix import GRID, PrefixSums
 from thermotui.detect.settings import Settings
 
 WINDOWS = (24, 32, 48, 64, 128, 256)
+_FINE_WINDOWS = (24, 32, 40, 48, 56, 64, 80, 96, 128, 256)
+_FINE_GRID = 4
 _REFERENCE = 512
 _LATE = 256
 _BLOCK = 2048
@@ -27,6 +29,8 @@ _CONTINUED_RATIO = 1.2
 _USUAL_SCATTER = 0.6  # of the absolute value of normal noise
 _RAW = 1536  # samples kept to date a jump exactly
 _AROUND = 64
+_SHARES = np.array([0.5, 0.75])  # of the change of the noise that its differences and its absolute size must show
+_NOISY = 0.2  # mean difference over mean size, which is 1.4 for white noise and 0.37 for a correlation of 0.93
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
 
@@ -71,8 +75,27 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severi
     book.open(kind, found.start, found.seen - 1, severity, message, layer=layer, end=end, p_value=found.p_value)
 
 
+def agreed(hit: NDArray[np.bool_], g: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which changes of the first series its witnesses bear out, bool [n, L]; never one of a witness.
+
+    g: the logarithm of each series' change, mean: of the recent window, both [n, L]. Both witnesses must have moved the
+    same way, nearly as far; and the second series, the differences of the noise, must not be small beside the first,
+    before or after: where they are, the level lags behind a curve and there is no noise.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        before = mean * np.exp(-g)
+    borne_out = np.zeros_like(hit)
+    borne_out[:, 0] = hit[:, 0] & np.all(g[:, 1:] * np.sign(g[:, :1]) > _SHARES * np.abs(g[:, :1]), axis=1)
+    for size in (mean, before):
+        borne_out[:, 0] &= size[:, 1] > _NOISY * size[:, 0]
+    return borne_out
+
+
 class ScaleChange:
-    """g = ln(mean over the last w / mean over up to 4w before), against its error from the reference's own scatter.
+    """g = ln(mean over the last w / mean over up to 512 or 8w before), against its error from the reference's scatter.
+
+    witnesses: the series are not layers but the size of a noise, that of its differences and its absolute size, of
+    which the others only bear out what the first shows; they are looked at more often, at `noise_z`.
 
     se² = cv² (1 + r)/(1 − r) (1/w + 1/n), with cv the coefficient of variation and r the
     lag-1 autocorrelation of the reference.
@@ -80,12 +103,14 @@ class ScaleChange:
     256 samples against the first 512 of the interval, |g| > ln `drift_ratio`. After a jump the interval begins anew.
     """
 
-    def __init__(self, layers: int, settings: Settings, *, witness: bool = False) -> None:
-        self._witness = witness
+    def __init__(self, layers: int, settings: Settings, *, witnesses: bool = False) -> None:
+        self._witnesses = witnesses
+        self._z = settings.noise_z if witnesses else settings.temperature_z
+        self._windows, self._grid = (_FINE_WINDOWS, _FINE_GRID) if witnesses else (WINDOWS, GRID)
         self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
-        self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * GRID)
+        self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * GRID, self._grid)
         self._previous = np.full(layers, np.nan)
         self._raw = np.zeros((0, layers), dtype=np.float32)
         self._raw_steps = np.zeros(0, dtype=np.int64)
@@ -116,7 +141,7 @@ class ScaleChange:
         if missing.any():
             # A layer without any measurement so far begins with its first one.
             begin = self._sums.count + missing.sum(0)
-            self._origin = np.where(missing[0], -(-begin // GRID) * GRID, self._origin)
+            self._origin = np.where(missing[0], -(-begin // self._grid) * self._grid, self._origin)
         products = before[:-1] * values
         columns = np.nan_to_num(np.stack([values, values**2, products], axis=1), nan=0.0)
         grid = self._sums.feed(columns, steps)
@@ -159,7 +184,7 @@ class ScaleChange:
                 self._jumped.pop(change.layer, None)
             if change.kind == "jump":
                 self._jumped[change.layer] = (at, change.before, change.after)
-            layers = slice(None) if self._witness else change.layer
+            layers = slice(None) if self._witnesses else change.layer
             self._origin[layers] = at
             self._reference[:, layers] = np.nan
 
@@ -209,20 +234,20 @@ class ScaleChange:
     def _first_jump(self, grid: NDArray[np.int64]) -> tuple[int | None, list[Change]]:
         s = self._settings
         looks: dict[int, dict[int, tuple[float, int, float, float]]] = {}
-        for w in WINDOWS:
-            ends = grid[(grid % max(w // 4 // GRID * GRID, GRID) == 0) & (grid >= 3 * w)]
+        for w in self._windows:
+            ends = grid[(grid % self._stride(w) == 0) & (grid >= 3 * w)]
             if not ends.size:
                 continue
             now, middle = self._sums.at(ends), self._sums.at(ends - w)
-            begin = np.maximum((ends - 9 * w)[:, None], self._origin)
+            begin = np.maximum((ends - w - max(8 * w, 512))[:, None], self._origin)
             begin = np.minimum(begin, (ends - w)[:, None])
             n = (ends - w)[:, None] - begin
             g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n, self._scatter(ends - w))
             with np.errstate(invalid="ignore"):
                 z = g / se
-                hit = (np.abs(z) > s.temperature_z) & (np.abs(g) > math.log(s.temperature_ratio)) & (n >= 2 * w)
-                if self._witness:
-                    hit = self._agreed(hit, g)
+                hit = (np.abs(z) > self._z) & (np.abs(g) > math.log(s.temperature_ratio)) & (n >= 2 * w)
+                if self._witnesses:
+                    hit = agreed(hit, g, (now - middle)[:, 0] / w)
             for row, layer in zip(*np.nonzero(hit), strict=True):
                 best = looks.setdefault(int(ends[row]), {})
                 if abs(z[row, layer]) > abs(best.get(int(layer), (0.0,))[0]):
@@ -235,7 +260,7 @@ class ScaleChange:
             for layer, (score, *_) in looks[at].items():
                 p_values[layer] = two_sided_p(score)
             # The level of one look is what `temperature_z` allows a single layer.
-            accepted = benjamini_hochberg(p_values, two_sided_p(s.temperature_z))
+            accepted = benjamini_hochberg(p_values, two_sided_p(self._z))
             hits = []
             for layer in np.flatnonzero(accepted).tolist():
                 score, w, mean_before, mean_now = looks[at][int(layer)]
@@ -259,17 +284,13 @@ class ScaleChange:
                 return at, hits
         return None, []
 
-    @staticmethod
-    def _agreed(hit: NDArray[np.bool_], g: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """The first series counts where the second, its witness, moved half as far the same way; never the second."""
-        agreed = hit.copy()
-        agreed[:, 0] &= g[:, 1] * np.sign(g[:, 0]) > 0.5 * np.abs(g[:, 0])
-        agreed[:, 1] = False
-        return agreed
+    def _stride(self, w: int) -> int:
+        """Samples between two looks at windows of w."""
+        return max(w // (8 if self._witnesses else 4) // self._grid, 1) * self._grid
 
     def _shape(self, at: int, w: int, layer: int, since: int | None = None) -> tuple[str, int, int]:
         """Whether the logarithm of the mean moved at once or along a ramp, by least squares; from when to when."""
-        width = max(w // 4 // GRID * GRID, GRID)
+        width = max(w // 4 // self._grid * self._grid, self._grid)
         origin = int(self._origin[layer]) if since is None else max(since, self._sums.first)
         blocks = min(20, (at - origin) // width)
         ends = at - width * np.arange(blocks, -1, -1, dtype=np.int64)
@@ -291,7 +312,9 @@ class ScaleChange:
 
     def _split(self, first: int, last: int, near: int, width: int, layer: int) -> int:
         """The grid point within `width` of `near` that best splits [first, last) into two means."""
-        points = np.arange(max(near - width, first + GRID), min(near + width, last - GRID) + 1, GRID, dtype=np.int64)
+        points = np.arange(
+            max(near - width, first + self._grid), min(near + width, last - self._grid) + 1, self._grid, dtype=np.int64
+        )
         sums = self._sums.at(np.concatenate([[first], points, [last]]))[:, 0, layer]
         return int(points[split_of_sums(sums, points, first, last)])
 
@@ -331,9 +354,9 @@ class ScaleChange:
         with np.errstate(invalid="ignore"):
             ready = ends[:, None] - _LATE - _REFERENCE >= self._origin
             z_scores = g / se
-            moved = ready & (np.abs(g) > math.log(s.drift_ratio)) & (np.abs(z_scores) > s.temperature_z)
-            if self._witness:
-                moved = self._agreed(moved, g)
+            moved = ready & (np.abs(g) > math.log(s.drift_ratio)) & (np.abs(z_scores) > self._z)
+            if self._witnesses:
+                moved = agreed(moved, g, recent[:, 0] / _LATE)
             settled = ready & self._drifting & ~moved
         found = []
         for row, layer in zip(*np.nonzero(moved | settled), strict=True):
