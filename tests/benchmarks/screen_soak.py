@@ -4,8 +4,8 @@
 
 One process writes all runs, another is `watch` in a pseudo-terminal; memory is the resident set of the screen and of
 the process that reads for it. A tour through every view and every dialog in every size comes first, so that what grows
-after five minutes is nothing that is shown for the first time. The latency is that of the run in the header: from a flush until
-its last step stands there, while the header is in sight and the screen is not paused.
+after five minutes is nothing that is shown for the first time. The latency is that of the run in the header: from a
+flush until its last step stands there, while the header is in sight and the screen is not paused.
 """
 
 from __future__ import annotations
