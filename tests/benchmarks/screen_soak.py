@@ -3,9 +3,9 @@
     python -m tests.benchmarks.screen_soak --minutes 60
 
 One process writes all runs, another is `watch` in a pseudo-terminal; memory is the resident set of the screen and of
-the process that reads for it. A tour through every view in every size comes first, so that what grows after five
-minutes is no view that is shown for the first time. The latency is that of the run in the header: from a flush until
-its last step stands there, while the header is in sight and the screen is not paused.
+the process that reads for it. A tour through every view and every dialog in every size comes first, so that what grows
+after five minutes is nothing that is shown for the first time. The latency is that of the run in the header: from a
+flush until its last step stands there, while the header is in sight and the screen is not paused.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ SEQUENCES = {
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "tab": "\t", "shift+tab": "\x1b[Z",
     "escape": "\x1b", "space": " ", "f1": "\x1bOP",
 }  # fmt: skip
+DIALOGS = ("help", "commands", "choose_panels", "filter_runs")
 KEYS = [key for action in ACTIONS for key in action.keys if action.name not in ("quit", "commands")]
 RUN_IN_HEADER = re.compile(r"^ ?(live-\d\d)\b.*\brunning ([\d,]+)")
 FAULTS = ("Traceback", "unreadable", "took too long", "ended with status")
@@ -103,10 +104,14 @@ def resize(terminal: Terminal, columns: int, lines: int) -> None:
 
 
 def tour() -> Iterator[tuple[int, int] | str]:
-    """Every size, and in each the key of every view."""
+    """Every size, and in each the key of every view, and of every dialog with the escape out of it."""
     for size in sorted(set(SIZES)):
         yield size
         yield from (BY_NAME[f"view_{view}"].keys[0] for view in VIEWS)
+        for name in DIALOGS:
+            key = BY_NAME[name].keys[0]
+            yield SYMBOLS.get(key, key)
+            yield SEQUENCES["escape"]
 
 
 def something(chance: random.Random, terminal: Terminal) -> None:

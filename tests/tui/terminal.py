@@ -12,7 +12,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,14 +96,13 @@ class Terminal:
 
 
 @contextmanager
-def watching(*arguments: str, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
-    """`thermotui watch ARGUMENTS` in a terminal of that size; killed at the end if it still runs."""
+def running(command: Sequence[str], *, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
+    """A command in a terminal of that size; killed at the end if it still runs."""
     pid, descriptor = pty.fork()
     if pid == 0:
         dropped = ("COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
-        command = [sys.executable, "-m", "thermotui", "watch", *arguments]
-        os.execve(sys.executable, command, kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | environment)
+        os.execve(command[0], command, kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | environment)
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     terminal = Terminal(pid, descriptor, columns, lines)
     try:
@@ -114,3 +113,11 @@ def watching(*arguments: str, columns: int = 80, lines: int = 24, **environment:
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os.close(descriptor)
+
+
+@contextmanager
+def watching(*arguments: str, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
+    """`thermotui watch ARGUMENTS` in a terminal of that size; killed at the end if it still runs."""
+    command = [sys.executable, "-m", "thermotui", "watch", *arguments]
+    with running(command, columns=columns, lines=lines, **environment) as terminal:
+        yield terminal

@@ -205,7 +205,7 @@ class CellUpdates:
         return _move(before, place, self._shown.shape[1])
 
 
-@lru_cache(8192)
+@lru_cache(1024)
 def _cells(text: str) -> NDArray[np.unsignedinteger[Any]] | None:
     """Code points cell by cell; None where a character joins with the one before it."""
     if text.isascii():
