@@ -42,12 +42,13 @@ def export(
     CSV and Parquet hold one stream a file: an --output without an ending, such as `tables`, is a directory with a file
     a stream, CSV unless --format says otherwise. The memory needed does not grow with the run.
     """
+    from thermotui.cli.step_range import step_range
     from thermotui.runlog.exchange.selection import select
     from thermotui.runlog.reader import RunLogReader
 
     kind = format or _format_of(output)
     with RunLogReader(file) as reader:
-        selections = select(reader, stream or ([] if output else ["steps"]), field or [], _range(steps))
+        selections = select(reader, stream or ([] if output else ["steps"]), field or [], step_range(steps))
         if output is None:
             _to_standard_output(selections, kind)
         else:
@@ -113,14 +114,3 @@ def _to_path(selections: list[Selection], kind: Format, output: Path, force: boo
                 else:
                     with target.open("w", newline="", encoding="utf-8") as text:
                         write_csv(selection, text)
-
-
-def _range(text: str | None) -> tuple[int, int] | None:
-    from thermotui.errors import InputError
-
-    if text is None:
-        return None
-    first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit() and int(first) <= int(last)):
-        raise InputError(f"--steps {text} is not of the form FIRST:LAST, such as 100:2000")
-    return int(first), int(last)

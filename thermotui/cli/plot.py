@@ -23,20 +23,10 @@ def plot(
 ) -> None:
     """Draw all panels of a run, or some."""
     from thermotui.analysis.pictures import draw_run
+    from thermotui.cli.step_range import step_range
     from thermotui.runlog.reader import RunLogReader
 
     picture = output or Path(f"{file.stem}.svg")
     with RunLogReader(file) as log:
-        draw_run(log, panel or [], _range(steps), picture, force=force)
+        draw_run(log, panel or [], step_range(steps, smallest=2), picture, force=force)
     typer.echo(picture)
-
-
-def _range(text: str | None) -> tuple[int, int] | None:
-    from thermotui.errors import InputError
-
-    if text is None:
-        return None
-    first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
-        raise InputError(f"--steps {text} is not of the form FIRST:LAST, such as 100:2000")
-    return int(first), int(last)
