@@ -157,8 +157,11 @@ class RunLogWriter:
     def flush(self) -> None:
         """Write all rows logged so far and make them visible to readers, on the calling thread.
 
-        Waits for a write that hangs in the flush thread no longer than `close` does: then logging stops.
+        Waits for a write that hangs in the flush thread no longer than `close` does: then logging stops. Does nothing
+        in a forked child, whose file it is not.
         """
+        if os.getpid() != self._process:
+            return
         if not self._io.acquire(timeout=0 if self.failure else ANSWER_SECONDS):
             self._fail(f"the disk did not answer for {ANSWER_SECONDS:.0f} s")
             return
