@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 from thermotui.runlog import writer as writer_module
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.storage import Storage
 from thermotui.runlog.writer import RunLogWriter
 
 TRAINING = """
@@ -114,7 +116,7 @@ def test_a_deleted_log_is_said_once(tmp_path: Path, header, caplog) -> None:
 
 def test_a_disk_that_hangs_costs_bounded_memory_and_no_time(tmp_path: Path, header, monkeypatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_WAITING_BYTES", 1_000_000)
-    monkeypatch.setattr(writer_module, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.2)
     with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
         hang = writer._io
         with hang:
@@ -126,6 +128,29 @@ def test_a_disk_that_hangs_costs_bounded_memory_and_no_time(tmp_path: Path, head
             assert writer._buffers["steps"].waiting_bytes < 1_500_000
             writer.close()
             assert time.monotonic() - begin < 10
+
+
+def test_a_flush_does_not_wait_for_ever_for_a_disk_that_hangs(tmp_path: Path, header, monkeypatch) -> None:
+    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.2)
+    hangs, answers = threading.Event(), threading.Event()
+
+    def hang(storage: Storage) -> None:
+        hangs.set()
+        answers.wait()
+
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+        monkeypatch.setattr(Storage, "flush_tables", hang)
+        writer.append("steps", step=0, loss=1.0)
+        writer.heartbeat(0)
+        assert hangs.wait(10)
+        begin = time.monotonic()
+        # As before a checkpoint, which is not saved once the log has stopped.
+        writer.flush()
+        assert writer.failure == "the disk did not answer for 0 s"
+        writer.flush()
+        assert time.monotonic() - begin < 5
+        monkeypatch.undo()
+        answers.set()
 
 
 def test_a_full_disk_at_the_start_is_one_sentence(tmp_path: Path, header, monkeypatch) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from thermotui.analysis.format import format_value
 from thermotui.analysis.run_state import RunSummary
 from thermotui.detect.alert import SEVERITIES
 from thermotui.errors import InputError
@@ -41,7 +42,7 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
     """The summary of a run from those of its ranks: it stands where its lowest rank's file lies.
 
     Its state is the gravest of the ranks', its step and rate those of the slowest, its age that of the one longest
-    silent, its loss their mean with the range; alerts are those of all ranks.
+    silent, its loss their mean; its message tells why and how the loss spreads; alerts are those of all ranks.
     """
     ordered = tuple(sorted(ranks, key=lambda summary: summary.rank))
     lead = ordered[0]
@@ -52,7 +53,7 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
         lead,
         name=f"{lead.name} ({ranks_in_words(ordered, lead.world_size)})",
         state=gravest.state,
-        message=f"rank {gravest.rank}: {gravest.message}" if gravest.message else "",
+        message=_message(gravest, losses),
         step=min(rank.step for rank in ordered),
         rate=min(rates, default=math.nan),
         age=max(rank.age for rank in ordered),
@@ -61,9 +62,15 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
         alerts=sum(rank.alerts for rank in ordered),
         flagged=tuple(alert for rank in ordered for alert in rank.flagged),
         last_loss=math.fsum(losses) / len(losses) if losses else math.nan,
-        loss_range=(min(losses), max(losses)) if losses else None,
         ranks=ordered,
     )
+
+
+def _message(gravest: RunSummary, losses: Sequence[float]) -> str:
+    parts = [f"rank {gravest.rank}: {gravest.message}"] if gravest.message else []
+    if len(losses) > 1:
+        parts.append(f"loss {format_value(min(losses))} to {format_value(max(losses))} over {len(losses)} ranks")
+    return "; ".join(parts)
 
 
 def ranks_in_words(ranks: tuple[RunSummary, ...], world_size: int) -> str:

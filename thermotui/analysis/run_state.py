@@ -31,7 +31,7 @@ class RunSummary:
     flagged: the alerts that worst, open_alerts and alerts tell of.
     loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
     of `steps`.
-    ranks: of a distributed run, of which this is then the summary as a whole; loss_range: of the ranks' last losses.
+    ranks: of a distributed run, of which this is then the summary as a whole.
     """
 
     path: str
@@ -58,7 +58,6 @@ class RunSummary:
     rank: int = 0
     world_size: int = 1
     ranks: tuple[RunSummary, ...] = field(default=(), compare=False)
-    loss_range: tuple[float, float] | None = None
 
     @property
     def live(self) -> bool:

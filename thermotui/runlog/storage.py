@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakSet
 
 import h5py
 import numpy as np
@@ -46,6 +47,7 @@ class Storage:
             for name, rollups in self._rollups.items()
         }
         self._unflushed: dict[int, h5py.Dataset] = {}
+        _open.add(self)
 
     def start(self) -> None:
         """From here on readers may look while rows are added, and nothing but rows can be added."""
@@ -85,12 +87,33 @@ class Storage:
         """Close the file and let go of the lock."""
         self._file.close()
         os.close(self._lock)
+        _open.discard(self)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: HDF5 would write its caches to the parent's live file as the child ends, and the lock
+        would outlive the parent.
+        """
+        divert(self._descriptor)
+        os.close(self._lock)
 
     def abandon(self) -> None:
         """After a failed write: leave the file as it is, readable to the last flush, and close what is open."""
         if self._file:
             divert(self._descriptor)
             self.close()
+
+
+_open: WeakSet[Storage] = WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for storage in tuple(_open):
+        storage.leave_to_parent()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 @contextlib.contextmanager

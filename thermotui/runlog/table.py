@@ -142,10 +142,19 @@ class Table:
 
     def first_at_least(self, field: str, value: Any) -> int:
         """Index of the first row whose non-decreasing integer `field` is at least `value`: a binary search."""
+
+        def less(row: int) -> bool:
+            return bool(self.read((field,), row, row + 1)[field][0] < value)
+
         low, high = 0, self._length
+        # A window mostly reaches to one end or both: then a read or two will do, not one a bisection.
+        if low < high and not less(low):
+            return low
+        if low < high and less(high - 1):
+            return high
         while low < high:
             middle = (low + high) // 2
-            if self.read((field,), middle, middle + 1)[field][0] < value:
+            if less(middle):
                 low = middle + 1
             else:
                 high = middle

@@ -34,8 +34,8 @@ FLUSH_SECONDS = 0.5
 REST_SECONDS = 0.05
 """Shortest time between two flushes: a fast run must not spend its processor on flushing."""
 FILE_FLUSH_SECONDS = 30.0
-CLOSE_SECONDS = 60.0
-"""How long `close` waits for a write that hangs."""
+ANSWER_SECONDS = 60.0
+"""How long `flush` and `close` wait for a write that hangs in the flush thread."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Rows that may wait for a slow disk before logging stops."""
 COPY_BYTES = 16 * 1024 * 1024
@@ -155,9 +155,20 @@ class RunLogWriter:
             self._wake.set()
 
     def flush(self) -> None:
-        """Write all rows logged so far and make them visible to readers, on the calling thread."""
-        with self._io:
+        """Write all rows logged so far and make them visible to readers, on the calling thread.
+
+        Waits for a write that hangs in the flush thread no longer than `close` does: then logging stops. Does nothing
+        in a forked child, whose file it is not.
+        """
+        if os.getpid() != self._process:
+            return
+        if not self._io.acquire(timeout=0 if self.failure else ANSWER_SECONDS):
+            self._fail(f"the disk did not answer for {ANSWER_SECONDS:.0f} s")
+            return
+        try:
             self._drain()
+        finally:
+            self._io.release()
 
     def close(self, state: State = "finished", message: str = "") -> None:
         """Write what is left and the final state, and close the file; a second call does nothing.
@@ -169,9 +180,9 @@ class RunLogWriter:
         self._closing = True
         self._stop.set()
         self._wake.set()
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(ANSWER_SECONDS)
         if self._thread.is_alive():
-            self._fail(f"the disk did not answer for {CLOSE_SECONDS:.0f} s")
+            self._fail(f"the disk did not answer for {ANSWER_SECONDS:.0f} s")
         else:
             self.flush()
             self._end(state, message)

@@ -76,11 +76,7 @@ def _run_lines(summary: RunSummary) -> Iterator[str]:
     alerts = f"{summary.alerts} alerts, worst {summary.worst}" if summary.alerts else "no alerts"
     age = f"last row {format_duration(summary.age)} ago"
     message = f"  ({summary.message})" if summary.message else ""
-    spread = ""
-    if summary.loss_range is not None:
-        low, high = map(format_value, summary.loss_range)
-        spread = f", loss {low} to {high} over the ranks"
-    yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}{spread}, {alerts}{message}")
+    yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}, {alerts}{message}")
 
 
 def _title(snapshot: RunSnapshot) -> str:
