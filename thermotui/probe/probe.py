@@ -302,6 +302,7 @@ class Probe:
 
     def _abandon_step(self) -> None:
         """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
+        self._interval.abandon(self._step)
         self._recorder.abandon()
         self._reader.begin_step(NOTHING)
         self._force = self._before = self._replay = None
