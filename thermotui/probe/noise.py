@@ -23,7 +23,7 @@ Call = tuple[Site, tuple[tuple[Any, ...], dict[str, Any]], Tensor]
 
 NOISE = ("squares", "variance", "contributing")
 """By layer, with G_n sample n's part of the gradient, g = Σ_n G_n: Σ_n ‖G_n‖² (NaN where it was not measured), the
-variance of that sum as an estimate (the samples' spread and the sketch's), and the samples whose gradient is not zero."""
+variance of that sum as an estimate (the samples' spread and the sketch's), the number of samples with a gradient."""
 
 
 @dataclass(frozen=True)
