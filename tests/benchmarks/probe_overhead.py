@@ -1,17 +1,19 @@
 """What the probe costs beside its peers, × one bare training step, in one run on one CPU thread.
 
-    python tests/benchmarks/probe_overhead.py [--rounds 5] [--transformer] [--device cuda]
+    python tests/benchmarks/probe_overhead.py [--rounds 8] [--case 100|512|transformer] [--device cuda]
 
-MLP 784-200-200-200-10 at |b| = 100 and 512; with --transformer also a decoder of 10 million parameters, 8 × 128 tokens.
+MLP 784-200-200-200-10 at |b| = 100 and 512, and a decoder of 10 million parameters, 8 × 128 tokens.
 Peers are measured where they are installed: backpack-for-pytorch (its Variance extension), opacus (its per-sample
-gradients) and torch.func (vmap of grad). The rounds go through all rivals in turn, and each takes its best: on a
-shared machine the least disturbed round is the fairest one. Times are of this thread on a CPU, of the clock on a GPU.
+gradients) and torch.func (vmap of grad). A round goes through all rivals in turn. The table has the ratio of the best
+rounds and the median of the ratios within the rounds; models are made anew each round, since where their tensors lie in
+memory alone makes some per cent of difference. Times are of this thread on a CPU, of the clock on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -165,53 +167,58 @@ def opacus(case: Case) -> Loop:
     return run
 
 
-def measure(rivals: dict[str, Loop], steps: int, rounds: int, device: str) -> dict[str, float]:
-    """Best seconds a step of each rival over the rounds."""
+def measure(rivals: dict[str, Callable[[], Loop]], steps: int, rounds: int, device: str) -> dict[str, list[float]]:
+    """Seconds a step of each rival, by round; every round goes through all of them with models made anew."""
     clock = time.thread_time if device == "cpu" else time.perf_counter
-    best: dict[str, float] = {}
-    for run in rivals.values():
-        run(2)
+    found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
-        for name, run in rivals.items():
-            count = max(steps if name.startswith(("bare", "probe")) else steps // 16, 1)
+        for name, make in rivals.items():
+            count = max(steps if name.startswith(("bare", "probe")) else steps // 34, 1)
+            run = make()
+            run(2)
             if device == "cuda":
                 torch.cuda.synchronize()
             start = clock()
             run(count)
             if device == "cuda":
                 torch.cuda.synchronize()
-            best[name] = min(best.get(name, float("inf")), (clock() - start) / count)
-    return best
+            found[name].append((clock() - start) / count)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--transformer", action="store_true")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--case", choices=("100", "512", "transformer"), action="append", help="all without it")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = options.device
-    cases: dict[str, tuple[Callable[[], Case], int]] = {
-        "MLP, |b| = 100": (lambda: mlp(100, device), 272),
-        "MLP, |b| = 512": (lambda: mlp(512, device), 272),
+    cases: dict[str, tuple[str, Callable[[], Case], int]] = {
+        "100": ("MLP, |b| = 100", lambda: mlp(100, device), 272),
+        "512": ("MLP, |b| = 512", lambda: mlp(512, device), 272),
+        "transformer": ("transformer, 8 × 128", lambda: decoder(device), 2),
     }
-    if options.transformer:
-        cases["transformer, 8 × 128"] = (lambda: decoder(device), 2)
-    for name, (make, steps) in cases.items():
-        rivals = {"bare step": bare(make()), "probe, every step": probed(make())}
-        if not name.startswith("transformer"):
+    for name in options.case or cases:
+        title, make, steps = cases[name]
+        rivals: dict[str, Callable[[], Loop]] = {
+            "bare step": lambda make=make: bare(make()),
+            "probe, every step": lambda make=make: probed(make()),
+        }
+        if name != "transformer":
             # Windows of the autocorrelation come once in 16 windows: the steps cover a whole period.
-            rivals["probe, interval 16"] = probed(make(), interval=16, window=17)
-            rivals["torch.func per sample"] = per_sample(make())
+            rivals["probe, interval 16"] = lambda make=make: probed(make(), interval=16, window=17)
+            rivals["torch.func per sample"] = lambda make=make: per_sample(make())
             if importlib.util.find_spec("backpack"):
-                rivals["backpack Variance"] = backpack(make())
+                rivals["backpack Variance"] = lambda make=make: backpack(make())
             if importlib.util.find_spec("opacus"):
-                rivals["opacus per sample"] = opacus(make())
-        best = measure(rivals, steps, options.rounds, device)
-        print(f"{name}: bare step {best['bare step'] * 1e3:.2f} ms")
-        for rival, seconds in best.items():
-            print(f"  {rival:24} × {seconds / best['bare step']:7.2f}")
+                rivals["opacus per sample"] = lambda make=make: opacus(make())
+        found = measure(rivals, steps, options.rounds, device)
+        step = found["bare step"]
+        print(f"{title}: bare step, best {min(step) * 1e3:.2f} ms, median {statistics.median(step) * 1e3:.2f} ms")
+        for rival, seconds in found.items():
+            paired = statistics.median(one / plain for one, plain in zip(seconds, step, strict=True))
+            print(f"  {rival:24} best × {min(seconds) / min(step):7.2f}   median of the rounds × {paired:7.2f}")
 
 
 if __name__ == "__main__":

@@ -265,7 +265,7 @@ def test_gap_and_balance_on_a_quadratic(tmp_path: Path) -> None:
     class Quadratic(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.theta = nn.Parameter(torch.zeros(200))
+            self.theta = nn.Parameter(torch.zeros(2000))
 
         def forward(self, x: Tensor) -> Tensor:
             return curvature / 2 * (self.theta - x).square().sum(1)
@@ -274,8 +274,8 @@ def test_gap_and_balance_on_a_quadratic(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     options = {"full_interval": 50, "window": 1600, "interval": 1}
     with Probe(model, optimizer, log=tmp_path / "log.h5", **options) as probe:
-        for _ in range(1600):
-            x = torch.randn(4, 200, generator=generator)
+        for _ in range(800):
+            x = torch.randn(4, 2000, generator=generator)
             with probe.step(replay=lambda x=x: model(x).mean()):
                 optimizer.zero_grad()
                 model(x).mean().backward()
@@ -285,7 +285,8 @@ def test_gap_and_balance_on_a_quadratic(tmp_path: Path) -> None:
     np.testing.assert_allclose(gaps, rate * curvature, rtol=1e-3)
     assert np.isnan(found["reversibility_gap"][1:50]).all()
     ratios = found["fluctuation_dissipation"][:, 0]
-    np.testing.assert_allclose(ratios[~np.isnan(ratios)][-1], 1.0, atol=0.1)
+    # The mean of fifty readings of 2,000 components: an error of 0.004.
+    np.testing.assert_allclose(ratios[~np.isnan(ratios)][-1], 1.0, atol=0.02)
 
 
 def test_epoch_echo_is_expected_in_the_log(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -57,6 +58,18 @@ def copies(layers: Sequence[Sequence[Tensor]]) -> Tensors:
 def difference(left: Sequence[Sequence[Tensor]], right: Sequence[Sequence[Tensor]]) -> Tensors:
     """left − right."""
     return [[a.detach() - b for a, b in zip(*pair, strict=True)] for pair in zip(left, right, strict=True)]
+
+
+def against_full_gradient(force: Tensors, read: Mapping[int, Tensor], unit: Tensor) -> dict[str, Tensor]:
+    """Figures of the full gradient and of η against it, [L] each, by their names in the measurement's raw figures.
+
+    read: gradients by position in the row of all layers' parameters, `unit` times those of the mean loss; none is zero.
+    """
+    positions = itertools.count()
+    zero = torch.zeros((), device=unit.device)
+    eta = [[whole - read.get(next(positions), zero) / unit for whole in layer] for layer in force]
+    figures = {"force": power_sums(force, 2), "force_max": largest(force)}
+    return figures | {f"eta_{power}": power_sums(eta, power) for power in (1, 2, 3, 4)}
 
 
 def reversibility_gap(before: Tensors, layers: Parameters, ascent: Tensors, rates: Sequence[float]) -> Tensor:

@@ -40,6 +40,12 @@ class MeasurementInterval:
         self._last = (now, measured)
         return measured
 
+    def abandon(self, step: int) -> None:
+        """The step did not come to its end: the next one takes its place, and its time counts for nothing."""
+        if self._last is not None and self._last[1]:
+            self._next = step
+        self._last = None
+
     def precedes_measurement(self, step: int) -> bool:
         """Whether the step after this one will be measured, as far as is known now."""
         return step + 1 >= self._next

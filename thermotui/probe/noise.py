@@ -23,7 +23,7 @@ Call = tuple[Site, tuple[tuple[Any, ...], dict[str, Any]], Tensor]
 
 NOISE = ("squares", "variance", "contributing")
 """By layer, with G_n sample n's part of the gradient, g = Σ_n G_n: Σ_n ‖G_n‖² (NaN where it was not measured), the
-variance of that sum as an estimate (the samples' spread and the sketch's), and the samples whose gradient is not zero."""
+variance of that sum as an estimate (the samples' spread and the sketch's), the number of samples with a gradient."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ def linear_part(inputs: Any, deltas: Tensor, samples: int, bias: float) -> Linea
     return LinearPart(norm(as_float(inputs), dim=1), norm(as_float(deltas), dim=1), bias)
 
 
-def part_of_calls(
-    calls: Sequence[Call], samples: int, *, sketch: int, generator: torch.Generator
-) -> tuple[Part, str]:
+def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, generator: torch.Generator) -> tuple[Part, str]:
     """A layer's norms from all its calls in one pass by the rules of its modules, and what the estimator is called."""
     forms: dict[int, list[Form]] = {}
     for site, (args, kwargs), deltas in calls:
@@ -90,9 +88,7 @@ def part_of_calls(
     return Part(values, 1.0, torch.stack(sketches).sum() if sketches else None), estimator
 
 
-def part_of_samples(
-    calls: Sequence[Call], samples: int, *, count: int, generator: torch.Generator
-) -> tuple[Part, str]:
+def part_of_samples(calls: Sequence[Call], samples: int, *, count: int, generator: torch.Generator) -> tuple[Part, str]:
     """The same of a module without a rule: at most `count` samples, drawn from `generator`, go through it once more."""
     if len(calls) > 1:
         raise UnreadableError("a module without a rule is called more than once in a step")

@@ -9,7 +9,6 @@ with Probe(model, optimizer, log="runs/mine.h5") as probe:
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,12 +28,10 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
-from thermotui.probe.autocorrelation import white_variance, window_autocorrelation
 from thermotui.probe.full_gradient import (
+    against_full_gradient,
     copies,
-    difference,
     gradient_of,
-    largest,
     power_sums,
     reversibility_gap,
     squared_distances,
@@ -47,12 +44,10 @@ from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.noise import NOISE, LinearStep
 from thermotui.probe.recorder import StepRecorder
+from thermotui.probe.windows import Autocorrelation, ProjectionWindows
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the drift, the preconditioner."""
-
-WAITING_VALUES = 2**18
-"""Numbers of the window that wait to be projected together: small layers cost more in calls than in numbers."""
 
 Losses = Callable[[], Iterable[Tensor]]
 
@@ -163,13 +158,11 @@ class Probe:
         self._summed = reduction == "sum"
         self._full_loss = full_loss
         self._full_interval = full_interval
-        self._window, self._lags = window, lags
-        self._window_rows: list[Tensor] = []
-        self._series: list[Tensor] = []
-        self._step = self._first = start_step
+        self._windows = ProjectionWindows(self._reader, window=window, lags=lags, first=start_step)
+        self._step = start_step
         self._measured = 0
         self._scale: Tensor | None = None
-        self._seldom = self._projecting = False
+        self._seldom = False
         self._force: list[list[Tensor]] | None = None
         self._before: list[list[Tensor]] | None = None
         self._replay: Callable[[], Tensor] | None = None
@@ -230,11 +223,7 @@ class Probe:
         measuring = self._interval.start(self._step, time.monotonic())
         full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
         self._seldom = measuring and self._measured % SELDOM == 0
-        if self._step % self._window == 0 or self._step == self._first:
-            # Windows of consecutive steps, as seldom as the measurements: one in every `interval` windows.
-            self._projecting = self._step // self._window % self.interval == 0
-            self._window_rows.clear()
-            self._series.clear()
+        self._windows.begin_step(self._step, self.interval)
         self._force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
         # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
         reversible = full and replay is not None and self._mobility.plain and self._log.sampling.world_size == 1
@@ -243,7 +232,7 @@ class Probe:
         self._scale = self._rates = None
         self._learning_rate = self._mobility.learning_rate
         differences = measuring or self._interval.precedes_measurement(self._step)
-        wanted = Wanted(measuring, self._projecting, self._seldom, self._force is not None, differences)
+        wanted = Wanted(measuring, self._windows.open, self._seldom, self._force is not None, differences)
         self._reader.begin_step(wanted)
         self._recorder.begin_step(measuring=measuring, gradients=self._reader.reads(wanted))
         self._current = Step()
@@ -266,8 +255,8 @@ class Probe:
                 else:
                     raw = dict(zip(NOISE, noise, strict=True))
                 raw |= self._raw_figures()
-            if self._projecting:
-                window = self._record_projections()
+            if self._windows.open:
+                window = self._windows.end_step(self._scale)
         rates = None
         if measured:
             rates = self._mobility.rates() if self._rates is None else self._rates
@@ -303,6 +292,7 @@ class Probe:
 
     def _abandon_step(self) -> None:
         """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
+        self._interval.abandon(self._step)
         self._recorder.abandon()
         self._reader.begin_step(NOTHING)
         self._force = self._before = self._replay = None
@@ -332,39 +322,19 @@ class Probe:
         if force is not None:
             unit = self._scale if self._scale is not None else self._one
             unit = unit * (self._recorder.step_samples if self._summed else 1)
-            read, positions = self._reader.copies, itertools.count()
-            gradient = [
-                [read.get(next(positions), torch.zeros_like(p)) / unit for p in layer] for layer in self._parameters
-            ]
-            eta = difference(force, gradient)
-            figures |= {"force": power_sums(force, 2), "force_max": largest(force)}
-            figures |= {f"eta_{power}": power_sums(eta, power) for power in (1, 2, 3, 4)}
+            figures |= against_full_gradient(force, self._reader.copies, unit)
         return figures
-
-    def _record_projections(self) -> Tensor | None:
-        """The window's projections [W, L, p] when it is full."""
-        projected = self._reader.projected()
-        self._window_rows.append(projected if self._scale is None else projected / self._scale)
-        rows = len(self._window_rows)
-        full = len(self._series) + rows == self._window
-        if full or rows * projected.numel() > WAITING_VALUES:
-            self._series += self._reader.projections(torch.stack(self._window_rows)).float().unbind()
-            self._window_rows.clear()
-        if not full:
-            return None
-        return torch.stack(self._series)
 
     def _hand_over(
         self,
         rates: NDArray[np.float64] | None,
         raw: dict[str, Tensor],
         linear: LinearStep | None,
-        window: Tensor | None,
+        window: Autocorrelation | None,
     ) -> None:
         now, current = time.time(), self._current
         if window is not None:
-            values, variance = window_autocorrelation(window, self._lags), white_variance(window, self._lags)
-            self._log.autocorrelation(self._step, values, variance)
+            self._log.autocorrelation(self._step, window.values, window.white)
         if not self._log.opened:
             self._log.open(
                 self._recorder.step_samples,

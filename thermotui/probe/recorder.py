@@ -146,7 +146,7 @@ class StepRecorder:
         self.step_samples += samples
 
     def take_noise(self) -> LinearStep | Tensor:
-        """The step's sums, the rows `NOISE` by layer, [3, L], or what they are made of; the hooks rest until the next."""
+        """The step's sums, the rows `NOISE` by layer, [3, L], or what they are made of; the hooks rest from now on."""
         parts = [track.parts[0] if len(track.parts) == 1 else None for track in self._tracks]
         linear = [part for part in parts if isinstance(part, LinearPart)]
         noise: LinearStep | Tensor

@@ -1,0 +1,164 @@
+"""Hooks are on the model while there is something to read, and whatever the loop does, they leave it alone."""
+
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from thermotui.probe import Probe
+
+
+def small() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+
+
+def batch(size: int = 12) -> Tensor:
+    return torch.randn(size, 5, generator=torch.Generator().manual_seed(4))
+
+
+def hooks(model: nn.Module) -> int:
+    modules = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+    return modules + sum(len(p._post_accumulate_grad_hooks or ()) for p in model.parameters())
+
+
+def rows(path: Path, stream: str = "reservoir") -> np.ndarray:
+    with h5py.File(path) as file:
+        return file[stream][:]
+
+
+def test_steps_between_measurements_have_no_hooks(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = []
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=4, window=17) as probe:
+        for _ in range(34):
+            with probe.step():
+                found.append(hooks(model))
+                model(batch()).square().mean().backward()
+    # The first window is measured at every step: its gradients are projected.
+    assert all(found[:17])
+    assert [step for step in range(17, 34) if found[step]] == [20, 24, 28, 32]
+    assert hooks(model) == 0
+    assert len(rows(tmp_path / "log.h5")) == 9
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_an_exception_in_a_step_passes_through_and_leaves_nothing(tmp_path: Path, caught: bool) -> None:
+    """As it is, whether the loop lets it out or catches it and goes on; its step is not in the log."""
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    error = RuntimeError("out of memory")
+    try:
+        with Probe(model, optimizer, log=tmp_path / "log.h5", window=20) as probe:
+            for step in range(6):
+                try:
+                    with probe.step():
+                        optimizer.zero_grad()
+                        model(batch()).square().mean().backward()
+                        if step == 3:
+                            raise error
+                        optimizer.step()
+                except RuntimeError as passed:
+                    assert passed is error
+                    # A forward and backward pass out of the step, as evaluation has them, is not read.
+                    model(batch(4)).sum().backward()
+                    assert probe._recorder.step_samples == 12
+                    if not caught:
+                        raise
+    except RuntimeError as passed:
+        assert passed is error and not caught
+    assert hooks(model) == 0
+    assert rows(tmp_path / "log.h5")["step"].tolist() == list(range(5 if caught else 3))
+    assert rows(tmp_path / "log.h5", "heartbeat")["state"][-1] == (b"finished" if caught else b"failed")
+
+
+def test_gradients_of_other_passes_are_not_the_layers_noise(tmp_path: Path) -> None:
+    """`autograd.grad` in a step ends in no parameter: the temperature is that of the loss alone."""
+
+    def one(path: Path, aside: bool) -> np.ndarray:
+        model, inputs = small(), batch().requires_grad_()
+        with Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=path) as probe, probe.step():
+            loss = model(inputs).square().mean()
+            if aside:
+                torch.autograd.grad(loss, inputs, retain_graph=True)
+            loss.backward()
+        return rows(path)["temperature"]
+
+    np.testing.assert_allclose(one(tmp_path / "a.h5", True), one(tmp_path / "b.h5", False), rtol=1e-5)
+
+
+def test_a_gradient_penalty_is_said_to_be_out_of_reach(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, inputs = small(), batch().requires_grad_()
+    with (
+        caplog.at_level(logging.WARNING, "thermotui"),
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=tmp_path / "log.h5") as probe,
+        probe.step(),
+    ):
+        loss = model(inputs).square().mean()
+        (slope,) = torch.autograd.grad(loss, inputs, create_graph=True)
+        (loss + slope.square().sum()).backward()
+    assert set(probe.unmeasured) == {"0", "2"}
+    assert "differentiated once more" in caplog.text
+    assert np.isnan(rows(tmp_path / "log.h5")["temperature"]).all()
+
+
+def test_an_optimizer_inside_the_backward_pass_is_left_alone(tmp_path: Path) -> None:
+    """Its gradients are gone when the pass is over: the training goes on, the figures are missing."""
+    model, alone = small(), small()
+    for one in (model, alone):
+        for parameter in one.parameters():
+
+            def update(parameter: Tensor) -> None:
+                with torch.no_grad():
+                    parameter -= 0.1 * parameter.grad
+                parameter.grad = None
+
+            parameter.register_post_accumulate_grad_hook(update)
+    with Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=tmp_path / "log.h5", window=20) as probe:
+        for _ in range(20):
+            with probe.step():
+                model(batch()).square().mean().backward()
+    for _ in range(20):
+        alone(batch()).square().mean().backward()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), alone.parameters(), strict=True))
+    assert np.isnan(rows(tmp_path / "log.h5")["temperature"]).all()
+
+
+def test_a_window_has_consecutive_steps_wherever_the_log_goes_on(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for first, last in ((0, 30), (30, 85)):
+        with Probe(model, optimizer, log=tmp_path / "log.h5", window=20, start_step=first) as probe:
+            for _ in range(first, last):
+                with probe.step():
+                    optimizer.zero_grad()
+                    model(torch.randn(8, 5)).square().mean().backward()
+                    optimizer.step()
+    assert rows(tmp_path / "log.h5", "autocorrelation")["step"].tolist() == [19, 59, 79]
+
+
+def test_a_model_compiled_in_place_keeps_its_hooks_and_trains_the_same(tmp_path: Path) -> None:
+    def train(probed: bool) -> list[Tensor]:
+        model = small()
+        model.compile(backend="aot_eager")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        probe = Probe(model, optimizer, log=tmp_path / "log.h5", interval=3, window=20) if probed else None
+        for _ in range(8):
+            if probe is not None:
+                probe.begin_step()
+            optimizer.zero_grad()
+            model(batch()).square().mean().backward()
+            optimizer.step()
+            if probe is not None:
+                probe.end_step()
+        if probe is not None:
+            assert probe.unmeasured == {"0": "0 is compiled", "2": "2 is compiled"}
+            probe.close()
+        return [p.detach().clone() for p in model.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(train(False), train(True), strict=True))
