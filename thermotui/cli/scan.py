@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
+    from thermotui.analysis.actions import Actions
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
 
@@ -58,23 +58,14 @@ def scan(
 
     Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered.
     """
-    import shlex
-
-    from thermotui.analysis.actions import check_url
+    from thermotui.analysis.actions import actions_of
     from thermotui.analysis.scanning import is_run_log, scan_file, to_json
     from thermotui.detect.settings import preset as settings_of
     from thermotui.errors import InputError
     from thermotui.runlog.workspace import find_logs
 
     kinds = _kinds(fail_on)
-    try:
-        command = shlex.split(execute) if execute is not None else []
-    except ValueError as error:
-        raise InputError(f"--exec: {error}") from error
-    if execute is not None and not command:
-        raise InputError("--exec: names no command")
-    if webhook is not None:
-        check_url(webhook)
+    actions = actions_of(execute, webhook)
     paths = [
         path
         for given in files
@@ -95,7 +86,7 @@ def scan(
         console = table_console()
         for scanned in scans:
             _print(console, scanned, every=every)
-    failures = _act(scans, command, webhook)
+    failures = _act(scans, actions)
     for failure in failures:
         typer.echo(f"thermotui: {failure}", err=True)
     if failures:
@@ -121,28 +112,15 @@ def _fails(alert: Alert, kinds: frozenset[str] | None) -> bool:
     return alert.severity != "minor" if kinds is None else alert.kind in kinds
 
 
-def _act(scans: Sequence[Scan], command: Sequence[str], webhook: str | None) -> list[str]:
+def _act(scans: Sequence[Scan], actions: Actions) -> list[str]:
     """Deliver every alert above minor; what failed, each thing said once."""
-    from thermotui.analysis.actions import post, run_command
-    from thermotui.analysis.scanning import to_json
-    from thermotui.errors import InputError
+    from thermotui.analysis.actions import payload_of
 
     failures: dict[str, None] = {}
-    for scanned in scans if command or webhook else ():
-        for alert in to_json(scanned)["alerts"]:
-            if alert["severity"] == "minor":
-                continue
-            payload = {"file": str(scanned.file), "alert": alert}
-            deliveries: list[Callable[[], None]] = []
-            if command:
-                deliveries.append(partial(run_command, command, payload))
-            if webhook is not None:
-                deliveries.append(partial(post, webhook, payload))
-            for deliver in deliveries:
-                try:
-                    deliver()
-                except InputError as error:
-                    failures[str(error)] = None
+    for scanned in scans if actions else ():
+        for alert in scanned.alerts:
+            if alert.severity != "minor":
+                failures |= dict.fromkeys(actions.deliver(payload_of(str(scanned.file), alert)))
     return list(failures)
 
 

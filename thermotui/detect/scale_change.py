@@ -106,7 +106,8 @@ class ScaleChange:
     def __init__(self, layers: int, settings: Settings, *, witnesses: bool = False) -> None:
         self._witnesses = witnesses
         self._z = settings.noise_z if witnesses else settings.temperature_z
-        self._windows, self._grid = (_FINE_WINDOWS, _FINE_GRID) if witnesses else (WINDOWS, GRID)
+        self._windows: tuple[int, ...] = _FINE_WINDOWS if witnesses else WINDOWS
+        self._grid = _FINE_GRID if witnesses else GRID
         self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
