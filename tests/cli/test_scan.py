@@ -101,6 +101,28 @@ def test_the_disturbances_of_the_sample_run_are_found_to_the_step_and_nothing_el
         assert 1480 <= alert["start"] <= 1820 or 2780 <= alert["start"] <= 3020, alert["message"]
 
 
+def test_every_interval_and_what_lies_between_has_its_gains_with_errors() -> None:
+    _, found = scanned(SAMPLES / "softmax-disturbed.h5", "--preset", "default")
+    with RunLogReader(SAMPLES / "softmax-disturbed.h5") as log:
+        thermo = log.read("thermo")
+    names = ("heat", "ep_conditional", "l_info")
+    common = [interval for interval in found["valid_intervals"] if interval["layer"] == -1]
+    for interval in common:
+        rows = thermo[(thermo["step"] >= interval["start"]) & (thermo["step"] < interval["end"])]
+        assert interval["heat"] == pytest.approx(rows["heat"][-1] - rows["heat"][0])
+        assert interval["heat_se"] == pytest.approx(rows["heat_se"][-1] + rows["heat_se"][0])
+        assert interval["temperature_se"] < 0.2 * interval["temperature"]
+    covered = [(i["start"], i["end"]) for i in (*common, *found["transitions"])]
+    assert sum(end - start for start, end in covered) <= thermo["step"][-1] + 1
+    assert {"step_up", "temperature_jump"} <= set(found["transitions"][0]["kinds"])
+    for transition in found["transitions"]:
+        assert all(transition[f"{name}_se"] > 0 for name in names)
+    shown = RUNNER.invoke(app, [str(SAMPLES / "softmax-disturbed.h5"), "--preset", "default"]).stdout
+    assert "while alerts broke the reservoir assumption" in shown
+    heat = next(line for line in shown.splitlines() if "step_up" in line and "temperature_jump" in line)
+    assert heat.count("±") == len(names)
+
+
 def test_an_undisturbed_run_passes() -> None:
     status, found = scanned(SAMPLES / "softmax-batch-100.h5", "--preset", "default")
     assert status == 0

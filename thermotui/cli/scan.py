@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from thermotui.analysis.actions import Actions
+    from thermotui.analysis.evidence import Gained
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
 
@@ -164,20 +165,35 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
         row = [_layer(scanned, interval.layer), f"{interval.start:,} – {interval.end:,}"]
         if scanned.evidence:
             known = scanned.evidence[index]
-            values = (
-                known.temperature,
-                known.p_stationary,
-                known.colour,
-                known.heat,
-                known.ep_conditional,
-                known.l_info,
-            )
-            row += [format_value(value) for value in values]
+            row += [
+                format_value(known.temperature, known.temperature_se),
+                format_value(known.p_stationary),
+                format_value(known.colour, known.colour_se),
+                *_gains(known),
+            ]
         table.add_row(*(printable(cell).replace("[", r"\[") for cell in row))
     if wanted:
         console.print(table)
     else:
         console.print("no valid reservoir interval")
+    if scanned.transitions:
+        table = Table(title="while alerts broke the reservoir assumption", box=box.SIMPLE, title_justify="left")
+        for name in ("interval", "kinds", "heat", "EP", "L-info"):
+            table.add_column(name, justify="left" if name == "kinds" else "right", no_wrap=name != "kinds")
+        for transition in scanned.transitions:
+            span = f"{transition.start:,} – {transition.end:,}"
+            table.add_row(span, printable(", ".join(transition.kinds)), *_gains(transition))
+        console.print(table)
+
+
+def _gains(gained: Gained) -> list[str]:
+    from thermotui.analysis.format import format_value
+
+    return [
+        format_value(gained.heat, gained.heat_se, exact=gained.heat_se == 0),
+        format_value(gained.ep_conditional, gained.ep_conditional_se, exact=gained.ep_conditional_se == 0),
+        format_value(gained.l_info, gained.l_info_se, exact=gained.l_info_se == 0),
+    ]
 
 
 def _layer(scanned: Scan, layer: int) -> str:

@@ -151,8 +151,9 @@ class LossDetector:
                 self._step_test.restart()
             cursor = stop
         calm = filtered.calm
-        # At the floor of the scale there is no noise to judge, only what the level lags behind.
-        noisy = filtered.scale > (2 * SCALE_FLOOR if self._relative else 0.0)
+        # At the floor of the scale, and while the level is first sought, there is no noise but the level's lag.
+        settled = np.arange(first, self._samples) >= self._settings.warm_up + self._settings.settle
+        noisy = settled & (filtered.scale > (2 * SCALE_FLOOR if self._relative else 0.0))
         pairs = calm & np.concatenate([[self._last_calm], calm[:-1]]) & noisy
         before = np.concatenate([[self._last_surprise], filtered.surprise[:-1]])[pairs]
         surprise, scale, pair_steps = filtered.surprise[pairs], filtered.scale[pairs], steps[pairs]
