@@ -101,6 +101,28 @@ def test_the_disturbances_of_the_sample_run_are_found_to_the_step_and_nothing_el
         assert 1480 <= alert["start"] <= 1820 or 2780 <= alert["start"] <= 3020, alert["message"]
 
 
+def test_every_interval_and_what_lies_between_has_its_gains_with_errors() -> None:
+    _, found = scanned(SAMPLES / "softmax-disturbed.h5", "--preset", "default")
+    with RunLogReader(SAMPLES / "softmax-disturbed.h5") as log:
+        thermo = log.read("thermo")
+    names = ("heat", "ep_conditional", "l_info")
+    common = [interval for interval in found["valid_intervals"] if interval["layer"] == -1]
+    for interval in common:
+        rows = thermo[(thermo["step"] >= interval["start"]) & (thermo["step"] < interval["end"])]
+        assert interval["heat"] == pytest.approx(rows["heat"][-1] - rows["heat"][0])
+        assert interval["heat_se"] == pytest.approx(rows["heat_se"][-1] + rows["heat_se"][0])
+        assert interval["temperature_se"] < 0.2 * interval["temperature"]
+    covered = [(i["start"], i["end"]) for i in (*common, *found["transitions"])]
+    assert sum(end - start for start, end in covered) <= thermo["step"][-1] + 1
+    assert {"step_up", "temperature_jump"} <= set(found["transitions"][0]["kinds"])
+    for transition in found["transitions"]:
+        assert all(transition[f"{name}_se"] > 0 for name in names)
+    shown = RUNNER.invoke(app, [str(SAMPLES / "softmax-disturbed.h5"), "--preset", "default"]).stdout
+    assert "while alerts broke the reservoir assumption" in shown
+    heat = next(line for line in shown.splitlines() if "step_up" in line and "temperature_jump" in line)
+    assert heat.count("±") == len(names)
+
+
 def test_an_undisturbed_run_passes() -> None:
     status, found = scanned(SAMPLES / "softmax-batch-100.h5", "--preset", "default")
     assert status == 0
@@ -129,6 +151,14 @@ def test_several_files_are_a_list_and_a_table(csv: Path) -> None:
         ("step,loss\n1,2\n", ["--column", "los"], "has no column 'los'; there are step, loss"),
         ("step,loss\n1,2\n1,3\n", [], "does not exceed 1 before it"),
         ("step,loss\n1,two\n", [], "'two' in column 'loss'"),
+        ("step,loss\n0.1,2\n0.2,1\n", [], "step 0.1 at entry 1 is no whole number of steps"),
+        ("step,loss\ninf,2\n", [], "step inf at entry 1 is no whole number of steps"),
+        ("step,loss\n1e30,2\n", [], "step 1e+30 at entry 1 is no whole number of steps"),
+        ("step,loss\nx,2\n", [], "entry 1 has no number in the step column 'step'"),
+        ("loss,loss\n1,2\n", [], "has two columns 'loss'"),
+        ("", [], "is empty"),
+        ("step,loss\n", [], "holds no numbers"),
+        ("step;loss\n1;2\n", [], "has no column 'loss'; there are step;loss"),
         ("step,loss\n1,\n", [], "holds no numbers"),
         ("step,loss\n1,2\n", ["--fail-on", "spikes"], "no kind 'spikes'"),
         ("step,loss\n1,2\n", ["--webhook", "ftp://x"], "is no http:// or https:// URL"),

@@ -87,3 +87,18 @@ def test_the_plain_frame_needs_neither_textual_nor_torch(log: Path) -> None:
     assert "'h5py'" in loaded
     assert "'textual'" not in loaded
     assert "'torch'" not in loaded
+
+
+def test_a_single_frame_delivers_what_it_tells_of(log: Path, tmp_path: Path) -> None:
+    written = tmp_path / "alerts.jsonl"
+    program = f"import sys; print('noise'); open({str(written)!r}, 'a').write(sys.stdin.read() + chr(10))"
+    result = run("--json", str(log), "--exec", f'{sys.executable} -c "{program}"')
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["runs"]
+    payloads = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [payload["alert"]["kind"] for payload in payloads] == ["loss_spike", "temperature_jump"]
+    failed = run("--once", str(log), "--exec", "/nonexistent/program")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines() == [
+        "thermotui: --exec: cannot run '/nonexistent/program' (No such file or directory)"
+    ]

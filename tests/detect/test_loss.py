@@ -119,6 +119,29 @@ def test_noise_that_doubles_is_a_jump_of_its_size() -> None:
     assert alert.p_value < 1e-6
 
 
+@pytest.mark.parametrize(("decay", "scatter"), [(300, 0.02), (1000, 0.02), (300, 0.005)])
+def test_noise_of_constant_size_on_a_loss_that_falls_is_no_change_of_the_noise(decay: int, scatter: float) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        loss = 2.3 * np.exp(-np.arange(3000) / decay) + 0.3 + scatter * rng.standard_normal(3000)
+        assert above_minor(alerts_of(loss)) == []
+
+
+def test_noise_that_grows_beside_a_loss_that_falls_is_told_as_relative() -> None:
+    rng = np.random.default_rng(4)
+    size = np.where(np.arange(4000) < 2000, 0.03, 0.12)
+    loss = (1 + np.exp(-np.arange(4000) / 500)) * np.exp(size * rng.standard_normal(4000))
+    (alert,) = above_minor(alerts_of(loss))
+    assert alert.kind == "temperature_jump"
+    assert alert.message.startswith("relative noise of the loss rose")
+
+
+def test_a_curve_without_noise_has_no_noise_that_changes() -> None:
+    t = np.arange(1500)
+    loss = 0.04 + 0.02 * np.exp(-t / 20) + 0.003 * np.sin(t / 60)
+    assert [alert.kind for alert in alerts_of(loss) if alert.kind.startswith("temperature")] == []
+
+
 def test_noise_that_grows_slowly_is_a_drift_that_ends() -> None:
     rng = np.random.default_rng(5)
     size = 0.02 * 4 ** np.clip((np.arange(6000) - 2000) / 800, 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,6 +67,32 @@ def test_views_are_remembered(finished: Path) -> None:
         assert terminal.wait_for_end() == 0
     with watching(str(finished)) as terminal:
         terminal.wait_for("adds up")
+
+
+def test_a_new_alert_runs_a_command_and_what_fails_is_said_on_the_screen_and_after_it(tmp_path: Path) -> None:
+    writer = scripted.live_log(tmp_path / "live.h5", rows=300)
+    scripted.write_alert(writer, "loss_spike", -1, 100, 120)
+    writer.flush()
+    written = tmp_path / "alerts.jsonl"
+    program = tmp_path / "act.py"
+    program.write_text(
+        f"import sys; print('drawn over'); open({str(written)!r}, 'a').write(sys.stdin.read() + chr(10)); sys.exit(3)"
+    )
+    command = f"{sys.executable} {program}"
+    with watching(str(tmp_path / "live.h5"), "--fresh", "--interval", "0.2", "--exec", command) as terminal:
+        terminal.wait_for("loss spike")
+        scripted.write_rows(writer, 300, 400, start_time=time.time())
+        scripted.write_alert(writer, "divergence", -1, 390, None, severity="critical")
+        writer.heartbeat(399)
+        writer.flush()
+        terminal.wait_for("ended with status 3")
+        assert b"drawn over" not in terminal.raw
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    (payload,) = [json.loads(line) for line in written.read_text().splitlines()]
+    assert payload["alert"]["kind"] == "divergence"
+    assert terminal.raw.rstrip().endswith(b"ended with status 3")
+    writer.close("finished")
 
 
 def test_low_bandwidth_and_quiet_when_nothing_changes(finished: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
+import shlex
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
 
 COMMAND_SECONDS = 60.0
@@ -20,14 +24,70 @@ ATTEMPTS = 3
 FIRST_PAUSE = 0.5
 
 
-def run_command(arguments: Sequence[str], payload: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Actions:
+    """What to do about each alert. command: a program and its arguments, empty for none; webhook: empty for none."""
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    silent: bool = False
+    """Whether what the command prints is thrown away: a screen is drawn where it would go."""
+
+    def __bool__(self) -> bool:
+        return bool(self.command or self.webhook)
+
+    def deliver(self, payload: dict[str, Any]) -> list[str]:
+        """Do it; one sentence for each thing that failed."""
+        failures = []
+        try:
+            if self.command:
+                run_command(self.command, payload, silent=self.silent)
+        except InputError as error:
+            failures.append(str(error))
+        try:
+            if self.webhook:
+                post(self.webhook, payload)
+        except InputError as error:
+            failures.append(str(error))
+        return failures
+
+
+def actions_of(execute: str | None, webhook: str | None, *, silent: bool = False) -> Actions:
+    """The actions of `--exec` and `--webhook`; InputError where one of them cannot be used."""
+    try:
+        command = tuple(shlex.split(execute)) if execute is not None else ()
+    except ValueError as error:
+        raise InputError(f"--exec: {error}") from error
+    if execute is not None and not command:
+        raise InputError("--exec: names no command")
+    if webhook is not None:
+        check_url(webhook)
+    return Actions(command, webhook or "", silent)
+
+
+def payload_of(file: str, alert: Alert) -> dict[str, Any]:
+    """The JSON of one alert: {"file", "alert": {"kind", "layer", "start", "end", …}}; NaN as None."""
+    values = asdict(alert)
+    plain = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+    return {"file": file, "alert": plain}
+
+
+def run_command(arguments: Sequence[str], payload: dict[str, Any], *, silent: bool = False) -> None:
     """Run the program `arguments[0]` with its arguments, no shell, `payload` as JSON on its standard input.
 
-    InputError where it cannot be started, takes longer than a minute or ends with another status than 0.
+    silent: what it prints is thrown away. InputError where it cannot be started, takes longer than a minute or ends
+    with another status than 0.
     """
+    where = subprocess.DEVNULL if silent else None
     try:
         done = subprocess.run(
-            list(arguments), input=json.dumps(payload), text=True, timeout=COMMAND_SECONDS, check=False
+            list(arguments),
+            input=json.dumps(payload),
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+            stdout=where,
+            stderr=where,
         )
     except OSError as error:
         raise InputError(f"--exec: cannot run {arguments[0]!r} ({error.strerror})") from error

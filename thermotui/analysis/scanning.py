@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from thermotui.analysis.evidence import Evidence, interval_evidence
+from thermotui.analysis.evidence import Evidence, Transition, interval_evidence, transitions
 from thermotui.analysis.monitoring import MONITORED, AlertFollower, monitor_of
 from thermotui.analysis.series import COLUMN, Series, read_series
 from thermotui.detect.alert import Alert
@@ -34,6 +34,8 @@ class Scan:
     intervals: tuple[Interval, ...]
     evidence: tuple[Evidence, ...]
     """What the log says within each interval, in their order; for a run log alone."""
+    transitions: tuple[Transition, ...] = ()
+    """What was gained while alerts broke the reservoir assumption; for a run log alone."""
 
 
 def is_run_log(path: Path) -> bool:
@@ -94,7 +96,8 @@ def _scan_log(path: Path, settings: Settings | None) -> Scan:
             interval_evidence(log, interval, grows=state.state == "running" and interval.end > state.step)
             for interval in intervals
         )
-    return Scan(path, "", layers, state.step, alerts, intervals, evidence)
+        broken = transitions(log, alerts, state.step)
+    return Scan(path, "", layers, state.step, alerts, intervals, evidence, broken)
 
 
 def to_json(scan: Scan) -> dict[str, Any]:
@@ -106,6 +109,9 @@ def to_json(scan: Scan) -> dict[str, Any]:
         "file": str(scan.file),
         "alerts": [{name: _plain(value) for name, value in asdict(alert).items()} for alert in scan.alerts],
         "valid_intervals": intervals,
+        "transitions": [
+            {name: _plain(value) for name, value in asdict(transition).items()} for transition in scan.transitions
+        ],
     }
 
 

@@ -44,6 +44,15 @@ def read_series(path: Path, column: str = COLUMN, step_column: str | None = None
         steps, values, chosen = _from_rows(path, column, step_column)
     if not len(values):
         raise InputError(f"{path}: column {column!r} holds no numbers")
+    # A float64 tells neighbouring whole numbers apart up to 2^53.
+    unusable = np.flatnonzero((steps != np.floor(steps)) | (np.abs(steps) > 2.0**53))
+    if unusable.size:
+        row = int(unusable[0])
+        raise InputError(
+            f"{path}: {chosen} {steps[row]:g} at entry {row + 1} is no whole number of steps; name another column with "
+            "--step-column"
+        )
+    steps = steps.astype(np.int64)
     backwards = np.flatnonzero(np.diff(steps) <= 0)
     if backwards.size:
         row = int(backwards[0]) + 1
@@ -54,7 +63,9 @@ def read_series(path: Path, column: str = COLUMN, step_column: str | None = None
     return Series(column, steps, values)
 
 
-def _from_rows(path: Path, column: str, step_column: str | None) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+def _from_rows(
+    path: Path, column: str, step_column: str | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     steps: list[float] = []
     values: list[float] = []
     known: dict[str, None] = {}
@@ -78,13 +89,19 @@ def _from_rows(path: Path, column: str, step_column: str | None) -> tuple[NDArra
     for name in (column, step_column):
         if name is not None and known and name not in known:
             raise InputError(f"{path}: has no column {name!r}; there are {', '.join(map(str, known))}")
-    return np.array(steps).astype(np.int64), np.array(values, dtype=np.float64), chosen or "row"
+    return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64), chosen or "row"
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            names = table.fieldnames
+            if not names:
+                raise InputError(f"{path}: is empty")
+            twice = next((name for name in names if name and names.count(name) > 1), None)
+            if twice is not None:
+                raise InputError(f"{path}: has two columns {twice!r}")
             for row in table:
                 yield {name: cell for name, cell in row.items() if name is not None and cell is not None}
     except (csv.Error, UnicodeDecodeError) as error:
@@ -93,7 +110,7 @@ def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
-def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray[np.int64], NDArray[np.float64], str]:
+def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             values = _array(path, archive, column)
@@ -105,7 +122,7 @@ def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray
         raise InputError(f"{path}: {chosen!r} has {len(steps)} entries and {column!r} {len(values)}")
     if np.isnan(steps).any():
         raise InputError(f"{path}: the step column {chosen!r} has entries that are no numbers")
-    return steps.astype(np.int64), values, chosen or "row"
+    return steps, values, chosen or "row"
 
 
 def _array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray[np.float64]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thermotui.errors import InputError
+
+if TYPE_CHECKING:
+    from thermotui.analysis.actions import Actions
+    from thermotui.analysis.delivery import Delivery
+    from thermotui.tui.app import WatchApp
 
 FIRST_LOOK = 1.0
 """Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
@@ -27,6 +33,7 @@ class Request:
     ascii_only: bool = False
     low_bandwidth: bool = False
     fresh: bool = False
+    actions: Actions | None = None
 
 
 def plain_request(words: Sequence[str]) -> Request | None:
@@ -78,7 +85,12 @@ def open_screen(request: Request) -> None:
         from thermotui.tui.poller import Poller
 
         interval = max(request.interval, LOW_BANDWIDTH_INTERVAL) if request.low_bandwidth else request.interval
-        poller = Poller(process, interval, Mailbox())
+        delivery = None
+        if request.actions:
+            from thermotui.analysis.delivery import Delivery
+
+            delivery = Delivery(process, request.actions)
+        poller = Poller(delivery or process, interval, Mailbox())
         poller.start()
         stack.callback(poller.stop)
         from thermotui.tui.app import Settings, WatchApp
@@ -96,10 +108,33 @@ def open_screen(request: Request) -> None:
         first = poller.mailbox.look(FIRST_LOOK)
         if first is not None and all(run.problem for run in first.summaries):
             raise InputError(first.summaries[0].problem)
+        if delivery:
+            delivery.tell = _notifier(screen)
         screen.run(mouse=not request.low_bandwidth)
+        if delivery:
+            delivery.tell = lambda sentence: None
+            _close(delivery)
     if screen.failure:
         raise InputError(screen.failure)
     try:
         save_session(kept, screen.last_session)
     except OSError as error:
         print(f"thermotui: the view could not be saved: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _notifier(screen: WatchApp) -> Callable[[str], None]:
+    """Says on the screen what could not be delivered; after the screen is left, standard error says it."""
+
+    def notify(sentence: str) -> None:
+        from thermotui.analysis.format import printable
+
+        if screen.is_running:
+            screen.call_from_thread(screen.notify, printable(sentence), severity="error", markup=False)
+
+    return notify
+
+
+def _close(delivery: Delivery) -> None:
+    delivery.close()
+    for failure in delivery.failures:
+        print(f"thermotui: {failure}", file=sys.stderr)  # noqa: T201

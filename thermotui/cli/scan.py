@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
+    from thermotui.analysis.actions import Actions
+    from thermotui.analysis.evidence import Gained
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
 
@@ -58,23 +59,14 @@ def scan(
 
     Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered.
     """
-    import shlex
-
-    from thermotui.analysis.actions import check_url
+    from thermotui.analysis.actions import actions_of
     from thermotui.analysis.scanning import is_run_log, scan_file, to_json
     from thermotui.detect.settings import preset as settings_of
     from thermotui.errors import InputError
     from thermotui.runlog.workspace import find_logs
 
     kinds = _kinds(fail_on)
-    try:
-        command = shlex.split(execute) if execute is not None else []
-    except ValueError as error:
-        raise InputError(f"--exec: {error}") from error
-    if execute is not None and not command:
-        raise InputError("--exec: names no command")
-    if webhook is not None:
-        check_url(webhook)
+    actions = actions_of(execute, webhook)
     paths = [
         path
         for given in files
@@ -95,7 +87,7 @@ def scan(
         console = table_console()
         for scanned in scans:
             _print(console, scanned, every=every)
-    failures = _act(scans, command, webhook)
+    failures = _act(scans, actions)
     for failure in failures:
         typer.echo(f"thermotui: {failure}", err=True)
     if failures:
@@ -121,28 +113,15 @@ def _fails(alert: Alert, kinds: frozenset[str] | None) -> bool:
     return alert.severity != "minor" if kinds is None else alert.kind in kinds
 
 
-def _act(scans: Sequence[Scan], command: Sequence[str], webhook: str | None) -> list[str]:
+def _act(scans: Sequence[Scan], actions: Actions) -> list[str]:
     """Deliver every alert above minor; what failed, each thing said once."""
-    from thermotui.analysis.actions import post, run_command
-    from thermotui.analysis.scanning import to_json
-    from thermotui.errors import InputError
+    from thermotui.analysis.actions import payload_of
 
     failures: dict[str, None] = {}
-    for scanned in scans if command or webhook else ():
-        for alert in to_json(scanned)["alerts"]:
-            if alert["severity"] == "minor":
-                continue
-            payload = {"file": str(scanned.file), "alert": alert}
-            deliveries: list[Callable[[], None]] = []
-            if command:
-                deliveries.append(partial(run_command, command, payload))
-            if webhook is not None:
-                deliveries.append(partial(post, webhook, payload))
-            for deliver in deliveries:
-                try:
-                    deliver()
-                except InputError as error:
-                    failures[str(error)] = None
+    for scanned in scans if actions else ():
+        for alert in scanned.alerts:
+            if alert.severity != "minor":
+                failures |= dict.fromkeys(actions.deliver(payload_of(str(scanned.file), alert)))
     return list(failures)
 
 
@@ -186,20 +165,35 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
         row = [_layer(scanned, interval.layer), f"{interval.start:,} – {interval.end:,}"]
         if scanned.evidence:
             known = scanned.evidence[index]
-            values = (
-                known.temperature,
-                known.p_stationary,
-                known.colour,
-                known.heat,
-                known.ep_conditional,
-                known.l_info,
-            )
-            row += [format_value(value) for value in values]
+            row += [
+                format_value(known.temperature, known.temperature_se),
+                format_value(known.p_stationary),
+                format_value(known.colour, known.colour_se),
+                *_gains(known),
+            ]
         table.add_row(*(printable(cell).replace("[", r"\[") for cell in row))
     if wanted:
         console.print(table)
     else:
         console.print("no valid reservoir interval")
+    if scanned.transitions:
+        table = Table(title="while alerts broke the reservoir assumption", box=box.SIMPLE, title_justify="left")
+        for name in ("interval", "kinds", "heat", "EP", "L-info"):
+            table.add_column(name, justify="left" if name == "kinds" else "right", no_wrap=name != "kinds")
+        for transition in scanned.transitions:
+            span = f"{transition.start:,} – {transition.end:,}"
+            table.add_row(span, printable(", ".join(transition.kinds)), *_gains(transition))
+        console.print(table)
+
+
+def _gains(gained: Gained) -> list[str]:
+    from thermotui.analysis.format import format_value
+
+    return [
+        format_value(gained.heat, gained.heat_se, exact=gained.heat_se == 0),
+        format_value(gained.ep_conditional, gained.ep_conditional_se, exact=gained.ep_conditional_se == 0),
+        format_value(gained.l_info, gained.l_info_se, exact=gained.l_info_se == 0),
+    ]
 
 
 def _layer(scanned: Scan, layer: int) -> str:

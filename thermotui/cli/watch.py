@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from thermotui.cli.opening import Request, open_screen, places_of, writes_unicode
+
+if TYPE_CHECKING:
+    from thermotui.analysis.actions import Actions
+    from thermotui.analysis.snapshot import Tick
 
 app = typer.Typer(add_completion=False)
 
@@ -29,11 +33,22 @@ def watch(
         bool, typer.Option("--low-bandwidth", help="For slow lines: look every 5 s at most, no mouse, ASCII.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget how this workspace was last looked at.")] = False,
+    execute: Annotated[
+        str | None,
+        typer.Option("--exec", metavar="CMD", help="Run CMD for each new alert above minor: JSON on its stdin."),
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="POST each new alert above minor to URL as JSON.")
+    ] = None,
 ) -> None:
     """Watch run logs live in the terminal. Without a path: the directory runs/, or else this one.
 
-    Keys: ? on the screen. Keys and themes of your own: thermotui/screen.toml under XDG_CONFIG_HOME.
+    Keys: ? on the screen. Keys and themes of your own: thermotui/screen.toml under XDG_CONFIG_HOME. --exec and
+    --webhook act on alerts raised while the screen is open; with --once and --json, on all that the frame tells of.
     """
+    from thermotui.analysis.actions import actions_of
+
+    actions = actions_of(execute, webhook, silent=True)
     if once or json:
         places = places_of(paths or [])
         if theme:
@@ -42,12 +57,13 @@ def watch(
             from thermotui.tui.themes import all_themes, check_theme
 
             check_theme(theme, all_themes(load_preferences(preferences_file()).themes))
-        _print_frame(places, as_json=json, ascii_only=ascii_only or low_bandwidth or not writes_unicode())
+        tick = _print_frame(places, as_json=json, ascii_only=ascii_only or low_bandwidth or not writes_unicode())
+        _act(tick, actions)
     else:
-        open_screen(Request(tuple(paths or ()), interval, theme, ascii_only, low_bandwidth, fresh))
+        open_screen(Request(tuple(paths or ()), interval, theme, ascii_only, low_bandwidth, fresh, actions))
 
 
-def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> None:
+def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> Tick:
     from thermotui.tui.charts.numbers import to_ascii
     from thermotui.tui.plain_frame import plain_frame, print_json, read_once
 
@@ -56,3 +72,18 @@ def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> None
     lines = [print_json(tick)] if as_json else plain_frame(tick, width, "ascii" if ascii_only else "braille")
     for line in lines:
         typer.echo(to_ascii(line) if ascii_only else line)
+    return tick
+
+
+def _act(tick: Tick, actions: Actions) -> None:
+    """Deliver every alert above minor of the frame; InputError saying what failed."""
+    from thermotui.analysis.actions import payload_of
+    from thermotui.errors import InputError
+
+    failures: dict[str, None] = {}
+    for snapshot in tick.snapshots if actions else ():
+        for alert in snapshot.alerts:
+            if alert.severity != "minor":
+                failures |= dict.fromkeys(actions.deliver(payload_of(snapshot.path, alert)))
+    if failures:
+        raise InputError("; ".join(failures))

@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.detect.alert import Severity
 from thermotui.detect.book import AlertBook
-from thermotui.detect.colour import Colour, LossColour
-from thermotui.detect.excursion import Excursion
+from thermotui.detect.colour import LossColour
+from thermotui.detect.loss_alerts import LossAlerts
 from thermotui.detect.loss_filter import SCALE_FLOOR, LossFilter
-from thermotui.detect.scale_change import Change, ScaleChange, announce
+from thermotui.detect.scale_change import ScaleChange
 from thermotui.detect.settings import Settings
-from thermotui.detect.steps import Step, StepTest
-
-_SEVERITY: dict[str, Severity] = {
-    "loss_spike": "warning", "outlier": "warning", "step_up": "warning", "step_down": "warning",
-    "divergence": "critical",
-}  # fmt: skip
-
+from thermotui.detect.steps import StepTest
 
 _REPEATED = 5  # so many identical values in a row tell nothing of the noise any more
 
@@ -36,9 +29,9 @@ class LossDetector:
     """
 
     def __init__(self, settings: Settings, book: AlertBook, subject: str = "loss", *, proxy: bool = True) -> None:
-        self._proxy = proxy
         self._settings = settings
         self._book = book
+        self._alerts = LossAlerts(settings, book, subject, proxy=proxy)
         self._subject = subject
         self._relative: bool | None = None
         self._waiting: list[tuple[int, float]] = []
@@ -101,7 +94,7 @@ class LossDetector:
                 self._feed_block(steps, values)
 
     def _begin(self, *, relative: bool) -> None:
-        self._relative = relative
+        self._relative = self._alerts.relative = relative
         self._samples, self._steps_seen = 0, []
         self._first_level = 0.0
         self._filter = LossFilter(self._settings, relative=relative)
@@ -136,7 +129,7 @@ class LossDetector:
         # Events of all detectors take effect in the order in which they were seen, whatever the chunking.
         events: list[tuple[int, int, Callable[[], None]]] = []
         for excursion in filtered.excursions:
-            events.append((step_at(excursion.at), 0, partial(self._excursion, excursion, step_at)))
+            events.append((step_at(excursion.at), 0, partial(self._alerts.excursion, excursion, step_at)))
         moved = {anchor - first for anchor in filtered.anchors}
         cursor = 0
         for anchor in (*filtered.anchors, None):
@@ -145,14 +138,15 @@ class LossDetector:
             for found in self._step_test.feed(
                 filtered.clean[part], filtered.surprise[part], filtered.calm[part], steps[part]
             ):
-                events.append((found.seen - 1, 1, partial(self._step, found)))
+                events.append((found.seen - 1, 1, partial(self._alerts.step, found)))
                 moved.add(int(np.searchsorted(steps, found.seen - 1)))
             if anchor is not None:
                 self._step_test.restart()
             cursor = stop
         calm = filtered.calm
-        # At the floor of the scale there is no noise to judge, only what the level lags behind.
-        noisy = filtered.scale > (2 * SCALE_FLOOR if self._relative else 0.0)
+        # At the floor of the scale, and while the level is first sought, there is no noise but the level's lag.
+        settled = np.arange(first, self._samples) >= self._settings.warm_up + self._settings.settle
+        noisy = settled & (filtered.scale > (2 * SCALE_FLOOR if self._relative else 0.0))
         pairs = calm & np.concatenate([[self._last_calm], calm[:-1]]) & noisy
         before = np.concatenate([[self._last_surprise], filtered.surprise[:-1]])[pairs]
         surprise, scale, pair_steps = filtered.surprise[pairs], filtered.scale[pairs], steps[pairs]
@@ -167,13 +161,13 @@ class LossDetector:
         )
         sizes = np.stack([size, np.abs(difference), absolute], axis=1)
         for change in self._variance.feed(sizes, pair_steps):
-            events.append((change.seen - 1, 3, partial(self._variance_change, change)))
+            events.append((change.seen - 1, 3, partial(self._alerts.noise, change)))
         restarts = [int(np.count_nonzero(pairs[: at + 1])) for at in sorted(moved)]
         cursor = 0
         for stop in [*restarts, len(pair_steps)]:
             part = slice(cursor, stop)
             for colour in self._colour.feed(surprise[part], before[part], difference[part], pair_steps[part]):
-                events.append((colour.seen - 1, 2, partial(self._colour_change, colour)))
+                events.append((colour.seen - 1, 2, partial(self._alerts.colour, colour)))
             if stop < len(pair_steps) or restarts[-1:] == [stop]:
                 self._colour.restart()
             cursor = stop
@@ -181,89 +175,6 @@ class LossDetector:
             act()
         # Enough past steps to date the start of anything that is announced late.
         self._steps_seen = recent[-2 * self._settings.spike_longest :].tolist()
-
-    def _level(self, y: float) -> float:
-        return math.exp(min(y, 700.0)) if self._relative else y
-
-    def _excursion(self, found: Excursion, step_at: Callable[[int], int]) -> None:
-        start, raised = step_at(found.start), step_at(found.at)
-        end = None if found.end is None else step_at(found.end - 1) + 1
-        before, after = self._level(found.before), self._level(found.after)
-        merge_from = step_at(found.start - self._settings.merge)
-        announced = self._book.latest("loss_spike") if found.announced else None
-        if found.kind == "outlier" and announced is None:
-            message = f"{self._subject} {after:.4g} at step {start:,}, usually {before:.4g}: {found.score:.1f} scales"
-            self._book.open("outlier", start, raised, "minor", message, end=end)
-            return
-        change = f"from {before:.4g} to {after:.4g}"
-        if found.kind == "loss_spike":
-            message = f"{self._subject} rose {change} at step {start:,}, {found.score:.1f} times its usual scatter"
-            if end is None:
-                self._book.open("loss_spike", start, raised, "warning", message, merge_from=merge_from)
-            elif announced is not None:
-                self._book.close(announced, end)
-            return
-        if announced is not None and announced.start >= start and announced.end is None:
-            self._book.withdraw(announced, f"withdrawn: it is {found.kind.replace('_', ' ')}")
-        elif announced is not None and announced.end is None:
-            self._book.close(announced, start)
-        if found.kind == "divergence":
-            lasting = self._book.latest("divergence")
-            if lasting is not None and lasting.end is None and end is not None:
-                self._book.close(lasting, end)
-                return
-        words = {
-            "outlier": f"{self._subject} {after:.4g} at step {start:,}, usually {before:.4g}: {found.score:.1f} scales",
-            "step_up": f"{self._subject} stepped up {change} at step {start:,}",
-            "step_down": f"{self._subject} dropped {change} at step {start:,}",
-            "divergence": f"{self._subject} keeps rising from step {start:,}, {change} so far",
-        }
-        severity = _SEVERITY[found.kind]
-        if found.kind == "outlier":
-            severity = "warning" if found.score >= self._settings.outlier else "minor"
-            merge_from = start
-        self._book.open(found.kind, start, raised, severity, words[found.kind], end=end, merge_from=merge_from)
-
-    def _step(self, found: Step) -> None:
-        for kind in ("loss_spike", "step_up", "divergence") if found.kind != "settled" else ():
-            other = self._book.latest(kind)
-            if found.size > 0 and other is not None and (other.end is None or other.end > found.start):
-                return
-        if found.kind == "settled":
-            lasting = self._book.latest("divergence")
-            if lasting is not None and lasting.end is None:
-                self._book.close(lasting, found.end)
-            return
-        amount = f"by a factor of {math.exp(abs(found.size)):.3g}" if self._relative else f"by {abs(found.size):.3g}"
-        word = {"step_up": "stepped up", "step_down": "stepped down", "divergence": "keeps rising,"}[found.kind]
-        message = f"{self._subject} {word} {amount} at step {found.start:,}, {found.score:.1f} standard errors"
-        end = None if found.kind == "divergence" else found.end
-        self._book.open(found.kind, found.start, found.seen - 1, _SEVERITY[found.kind], message, end=end)
-
-    def _colour_change(self, colour: Colour) -> None:
-        if colour.begins:
-            message = (
-                f"noise of the {self._subject} is coloured from step {colour.start:,}: lag-1 autocorrelation "
-                f"{colour.correlation:.2f}, {colour.reference:.2f} before"
-            )
-            self._take_back_jump(colour.start)
-            self._book.open("coloured_noise", colour.start, colour.seen - 1, "warning", message)
-        elif (lasting := self._book.latest("coloured_noise")) is not None and lasting.end is None:
-            self._book.close(lasting, colour.end)
-
-    def _take_back_jump(self, since: int) -> None:
-        """Colour makes the differences of the loss smaller: a jump that began with it was no change of temperature."""
-        for kind in ("temperature_jump", "temperature_drift"):
-            lasting = self._book.latest(kind)
-            if lasting is not None and not lasting.withdrawn and lasting.start >= since - 160:
-                self._book.withdraw(lasting, "withdrawn: it is coloured noise")
-
-    def _variance_change(self, found: Change) -> None:
-        coloured = self._book.latest("coloured_noise")
-        if coloured is not None and (coloured.end is None or coloured.end >= found.start):
-            return
-        subject = f"{'relative ' if self._relative else ''}noise of the {self._subject}"
-        announce(self._book, found, subject=subject, layer=-1, severity="warning" if self._proxy else "minor")
 
     def _watch_stall(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Raise and end stalls; which of n finite samples, bool [n], are no mere repetition of the ones before."""

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from thermotui.detect.alert import Alert, Severity
 from thermotui.detect.book import AlertBook
+from thermotui.detect.change import announce
 from thermotui.detect.colour import coloured_layers, epoch_echo
-from thermotui.detect.scale_change import ScaleChange, announce
+from thermotui.detect.scale_change import ScaleChange
 from thermotui.detect.settings import Settings
 
 _KURTOSIS_WINDOW = 4

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.detect.alert import Severity
-from thermotui.detect.book import AlertBook
+from thermotui.detect.change import Change
 from thermotui.detect.change_shape import jump_or_ramp, split_of_samples, split_of_sums
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
 from thermotui.detect.prefix import GRID, PrefixSums
@@ -33,46 +31,6 @@ _SHARES = np.array([0.5, 0.75])  # of the change of the noise that its differenc
 _NOISY = 0.2  # mean difference over mean size, which is 1.4 for white noise and 0.37 for a correlation of 0.93
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of one layer's mean: steps [start, end), means before and after, z-score and its p-value.
-
-    `seen`: the step after the sample that showed it.
-    `kind` is "jump", "drift", "settled" (a drift is over, at `end`) or "continued" (a jump turns out to be a drift).
-    """
-
-    kind: str
-    layer: int
-    start: int
-    end: int
-    before: float
-    after: float
-    score: float
-    p_value: float
-    seen: int
-
-
-def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severity: Severity = "warning") -> None:
-    """Enter a change into the book, `subject` in its sentence, a jump or a drift of that severity."""
-    drift = book.latest("temperature_drift", layer)
-    if found.kind == "settled":
-        if drift is not None and drift.end is None:
-            book.close(drift, found.end)
-        return
-    if found.kind == "continued":
-        jump = book.latest("temperature_jump", layer)
-        if jump is not None and not jump.withdrawn:
-            book.withdraw(jump, "withdrawn: it went on, as a drift")
-    ratio = found.after / found.before
-    verb = "rose" if ratio > 1 else "fell"
-    message = (
-        f"{subject} {verb} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
-        f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
-    )
-    kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)
-    book.open(kind, found.start, found.seen - 1, severity, message, layer=layer, end=end, p_value=found.p_value)
 
 
 def agreed(hit: NDArray[np.bool_], g: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -106,7 +64,8 @@ class ScaleChange:
     def __init__(self, layers: int, settings: Settings, *, witnesses: bool = False) -> None:
         self._witnesses = witnesses
         self._z = settings.noise_z if witnesses else settings.temperature_z
-        self._windows, self._grid = (_FINE_WINDOWS, _FINE_GRID) if witnesses else (WINDOWS, GRID)
+        self._windows: tuple[int, ...] = _FINE_WINDOWS if witnesses else WINDOWS
+        self._grid = _FINE_GRID if witnesses else GRID
         self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers

@@ -49,7 +49,7 @@ class Settings:
     """Excursions of one kind at most so many samples apart are one."""
     temperature_z: float = 5.2
     """z-score of a jump of the temperature of a single layer; for more, Benjamini–Hochberg at the same level."""
-    noise_z: float = 5.35
+    noise_z: float = 5.5
     """The same for the size of the loss noise, which is looked at more often."""
     temperature_ratio: float = 1.45
     drift_ratio: float = 1.6
