@@ -99,3 +99,14 @@ def test_two_works_that_disagree_say_so_too() -> None:
     rows = lawful()
     rows["work_half_variance"] = 3 * rows["work"]
     assert "sampler_not_equilibrated" in [alert.kind for alert in alerts_of(rows)]
+
+
+def test_chains_that_break_the_second_law_are_not_equilibrated() -> None:
+    """Figures without chains break it for another reason."""
+    rows = lawful()
+    rows["ep_conditional"][100:] -= 0.5
+    assert "sampler_not_equilibrated" not in [alert.kind for alert in alerts_of(rows)]
+    rows["relaxation"] = 0.2
+    (alert,) = (alert for alert in alerts_of(rows) if alert.kind == "sampler_not_equilibrated")
+    assert alert.start == 1000 and alert.end is not None
+    assert "second law" in alert.message

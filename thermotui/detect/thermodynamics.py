@@ -172,7 +172,11 @@ class ThermodynamicRules:
                 reasons.append(
                     f"two estimates of the last 16 works, {first.sum():.3g} and {other.sum():.3g} nats, disagree"
                 )
-        self._relaxations.append(row.get("relaxation", math.nan))
+        relaxation = row.get("relaxation", math.nan)
+        broken = self._book.latest("second_law_violation")
+        if not math.isnan(relaxation) and broken is not None and broken.end is None and broken.severity == "critical":
+            reasons.append("the chains break the second law")
+        self._relaxations.append(relaxation)
         level = float(np.mean(self._relaxations)) if len(self._relaxations) == 4 else math.nan
         lasting = self._book.latest("sampler_not_equilibrated")
         stuck = lasting is not None and lasting.end is None

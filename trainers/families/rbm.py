@@ -23,7 +23,7 @@ from trainers.families.draws import double
 from trainers.families.options import RBMOptions
 from trainers.families.ppm import Batch
 from trainers.families.rbm_measure import Chains, Enumerated, ExactDraws, Measure
-from trainers.families.rbm_model import ENUMERABLE, RBM, free_energy
+from trainers.families.rbm_model import ENUMERABLE, RBM, free_energy, free_energy_of_fields
 from trainers.samplers.gibbs import block_gibbs
 from trainers.samplers.tracking import TRACKED, LogPartitionTracker
 from trainers.setup import Setup
@@ -104,7 +104,8 @@ class RBMFamily:
         )
         if self._persistent:
             self._chains = chains
-        hidden = _hidden_probabilities(theta, data)
+        fields = _hidden_fields(theta, data)
+        hidden = fields.sigmoid()
         chain_hidden = _hidden_probabilities(theta, chains)
         positive, negative = _mean_moments(data, hidden), _mean_moments(chains, chain_hidden)
         for name, parameter in self.module.named_parameters():
@@ -115,7 +116,7 @@ class RBMFamily:
             noise, sampler_noise = self._noise(*pairs, positive, negative)
         restored = torch.baddbmm(theta["visible_bias"].unsqueeze(1), hidden, theta["weights"].mT) > 0
         accuracy = (restored == (data > 0.5)).float().mean((1, 2))
-        return Batch(self._loss(theta, data), accuracy, noise, sampler_noise)
+        return Batch(self._loss(theta, data, fields), accuracy, noise, sampler_noise)
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the model's moments, exact or from the measuring chains."""
@@ -232,10 +233,10 @@ class RBMFamily:
             torch.from_numpy(self._measure.log_partition()),
         )
 
-    def _loss(self, theta: dict[str, Tensor], data: Tensor) -> Tensor:
+    def _loss(self, theta: dict[str, Tensor], data: Tensor, fields: Tensor) -> Tensor:
         """−ln p of the samples, [K]; NaN before `begin`."""
         log_z = self._tracker.log_partition(lambda samples: free_energy(theta, samples))
-        return free_energy(theta, data).mean(1) + log_z
+        return free_energy_of_fields(theta, data, fields).mean(1) + log_z
 
 
 def _fresh_machines(base_bias: Tensor, options: RBMOptions, setup: Setup) -> RBM:
@@ -249,8 +250,12 @@ def _fresh_machines(base_bias: Tensor, options: RBMOptions, setup: Setup) -> RBM
     )
 
 
+def _hidden_fields(theta: Mapping[str, Tensor], visible: Tensor) -> Tensor:
+    return torch.baddbmm(theta["hidden_bias"].unsqueeze(1), visible, theta["weights"])
+
+
 def _hidden_probabilities(theta: Mapping[str, Tensor], visible: Tensor) -> Tensor:
-    return torch.baddbmm(theta["hidden_bias"].unsqueeze(1), visible, theta["weights"]).sigmoid_()
+    return _hidden_fields(theta, visible).sigmoid_()
 
 
 def _mean_moments(visible: Tensor, hidden: Tensor) -> dict[str, Tensor]:

@@ -68,6 +68,11 @@ def free_energy(parameters: Mapping[str, Tensor], visible: Tensor) -> Tensor:
     """F(v) of visible [K, N, n_v], [K, N], in the precision of `parameters`."""
     visible = visible.to(parameters["weights"].dtype)
     fields = torch.baddbmm(parameters["hidden_bias"].unsqueeze(1), visible, parameters["weights"])
+    return free_energy_of_fields(parameters, visible, fields)
+
+
+def free_energy_of_fields(parameters: Mapping[str, Tensor], visible: Tensor, fields: Tensor) -> Tensor:
+    """F(v), [K, N], where c + vW, `fields` [K, N, n_h], is at hand already."""
     return -(visible @ parameters["visible_bias"].unsqueeze(-1)).squeeze(-1) - F.softplus(fields).sum(-1)
 
 

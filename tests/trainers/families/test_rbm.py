@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from thermotui.errors import InputError
+from thermotui.thermo.entropy import chao_wang_jost
 from trainers.data.binary import bars_and_stripes
 from trainers.families.options import RBMOptions
 from trainers.families.rbm import RBMFamily
-from trainers.families.rbm_model import RBM, exact_draws, exact_log_partition, exact_moments
+from trainers.families.rbm_model import RBM, exact_draws, exact_log_partition, exact_moments, state_log_weights
 from trainers.families.rbm_partition import combine, estimate_log_partition
 from trainers.samplers.gibbs import block_gibbs
 
@@ -217,3 +218,18 @@ def test_halves_of_the_measuring_chains_give_an_unbiased_squared_force(patches, 
     for name, gradient in family.full_gradient().items():
         torch.testing.assert_close(gradient, (halves[0][name] + halves[1][name]) / 2)
         assert not torch.equal(halves[0][name], halves[1][name])
+
+
+def test_entropies_from_generated_samples_alone():
+    """S of a model, and S_X of the mixture of two, from how often each state was drawn."""
+    generator = torch.Generator().manual_seed(0)
+    machines = [machine(8, 4, seed)[0].parameters_by_name for seed in range(2)]
+    parameters = {name: torch.cat([theta[name] for theta in machines]) for name in machines[0]}
+    tables = state_log_weights(parameters, "visible").log_softmax(1).numpy()
+    draws, _ = exact_draws(parameters, 2000, generator)
+    mixture = np.logaddexp.reduce(tables) - np.log(2)
+    for samples, log_p in ((draws[0], tables[0]), (draws.flatten(0, 1), mixture)):
+        _, counts = np.unique(samples.numpy(), axis=0, return_counts=True)
+        entropy = chao_wang_jost(counts)
+        assert entropy.value == pytest.approx(-np.exp(log_p) @ log_p, abs=3 * entropy.standard_error)
+        assert entropy.standard_error < 0.05

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from thermotui.detect.monitor import RunMonitor
+from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import THERMO, Header, row_dtype
 from thermotui.thermo.ledger import Ledger
+from trainers import loop
+from trainers.config import resolve
 from trainers.families.ebm import EBM
 from trainers.families.options import EBMOptions
 from trainers.recorder import rows_from
@@ -42,3 +45,20 @@ def test_two_modes_need_a_long_relaxation(tau, raised):
     assert "second_law_violation" not in kinds
     # The weights keep ln Z right all the same.
     assert last["log_partition_se"] < 0.3
+
+
+@pytest.mark.parametrize(("tau", "raised"), [(1, True), (100, False)])
+def test_the_log_of_a_run_on_eight_gaussians_says_so(tau, raised, tmp_path):
+    values = {
+        "tau": tau, "steps": 60, "ensemble": 1, "stride": 1, "learning_rate": 0.02, "widths": "32", "chains": 256,
+        "learning_chains": 128, "step_size": 0.05, "device": "cpu",
+    }  # fmt: skip
+    log = tmp_path / "run.h5"
+    loop.train("ebm", *resolve("ebm", values), log, lambda progress: None)
+    with RunLogReader(log) as reader:
+        alerts = reader.read("alerts")
+    kinds = {alert["kind"].decode() for alert in alerts}
+    assert ("sampler_not_equilibrated" in kinds) is raised
+    # One increment of many beyond 3 standard errors is minor.
+    severe = {alert["kind"].decode() for alert in alerts if alert["severity"] not in (b"minor", "minor")}
+    assert "second_law_violation" not in severe
