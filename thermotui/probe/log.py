@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ from thermotui.probe.noise import NOISE, LinearStep, linear_sums
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
+
+logger = logging.getLogger("thermotui")
 
 FLUSH_SECONDS = 1.0
 FLUSH_STEPS = 256
@@ -283,10 +286,18 @@ def shared_run_id(path: Path) -> str:
     """The id of the run whose ranks log to `path` and beside it: that of whichever rank asks first.
 
     Through the store by which the ranks found each other, so that no rank waits for another, which may have no probe.
+    Ranks that found each other without one, by MPI, or can no longer reach it, are runs of their own in the list.
     """
-    # What torch calls private here is what its own launchers and tutorials use; there is no other way to it.
+    own = uuid.uuid4().hex
+    # Private to torch by name, but the only way to what the ranks share without all of them taking part.
     store = torch.distributed.distributed_c10d._get_default_store()
-    found: bytes = store.compare_set(f"thermotui run id of {path}", "", uuid.uuid4().hex)
+    if store is None:
+        return own
+    try:
+        found: bytes = store.compare_set(f"thermotui run id of {path}", "", own)
+    except RuntimeError as error:
+        logger.warning("%s: the ranks' logs do not share a run id: %s", path, error)
+        return own
     return found.decode()
 
 
