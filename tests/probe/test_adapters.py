@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 
 
@@ -107,3 +108,40 @@ def test_transformers(tmp_path: Path) -> None:
     callback = ThermotuiCallback(tmp_path / "log.h5", window=20)
     transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
     check_log(tmp_path / "log.h5", 6, 8, "LlamaForCausalLM")
+
+
+def test_a_training_of_transformers_that_broke_off_is_closed_by_the_next(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from thermotui.probe.transformers import ThermotuiCallback
+
+    class Breaking(nn.Module):
+        """Fails at its third forward pass, unless it is told not to."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+            self.left = 2
+
+        def forward(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("mine")
+            return {"loss": F.cross_entropy(self.layer(inputs), labels)}
+
+    torch.manual_seed(0)
+    data = [{"inputs": torch.randn(6), "labels": torch.tensor(n % 3)} for n in range(16)]
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"), max_steps=4, per_device_train_batch_size=4, report_to=[],
+        save_strategy="no", use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    model, callback = Breaking(), ThermotuiCallback(tmp_path / "log.h5", window=20)
+    with pytest.raises(RuntimeError, match="mine"):
+        transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+    model.left = 100
+    with pytest.raises(InputError, match="exists already"):
+        transformers.Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
+    with RunLogReader(tmp_path / "log.h5") as log:
+        assert log.state().state == "failed"
+        assert log.read("steps")["step"].tolist() == [0, 1]
+        assert np.isfinite(log.read("steps")["loss"]).all()
+    assert not model.layer._forward_hooks and not model._forward_hooks

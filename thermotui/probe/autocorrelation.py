@@ -79,7 +79,7 @@ class GradientProjection:
 
     def layers(self, joined: Tensor) -> Tensor:
         """uᵢᵀ G v by layer, [..., L, projections], from `joined` [..., all rows]."""
-        parts = joined.split([len(rows) for rows in self._rows], dim=-1)
+        parts = torch.split_with_sizes(joined, [len(rows) for rows in self._rows], dim=-1)
         return torch.stack([part @ rows for part, rows in zip(parts, self._rows, strict=True)], dim=-2)
 
 

@@ -243,7 +243,7 @@ class ProbeLog:
     def _squares(self, measured: Sequence[Measured]) -> Tensor:
         """‖g‖² by layer, [n, L]."""
         norms = torch.stack([norm for one in measured for norm in one.norms])
-        return self.squares(norms.unflatten(0, (len(measured), -1)))
+        return self.squares(norms.view(len(measured), -1))
 
     def _linear_sums(self, measured: Sequence[Measured]) -> Iterator[tuple[list[int], Tensor]]:
         """Places of the steps that left their sums undone, and the rows `NOISE` of these, [n, 3, L], many at once."""
@@ -253,8 +253,11 @@ class ProbeLog:
                 key = len(one.linear.norms[0]), id(one.linear.biases)
                 alike.setdefault(key, []).append((place, one.linear))
         for found in alike.values():
-            norms = torch.stack([norm for _, linear in found for norm in linear.norms]).unflatten(0, (len(found), -1))
-            yield [place for place, _ in found], linear_sums(norms, found[0][1].biases)
+            norms = torch.stack([norm for _, linear in found for norm in linear.norms])
+            yield (
+                [place for place, _ in found],
+                linear_sums(norms.view(len(found), -1, norms.shape[1]), found[0][1].biases),
+            )
 
     @staticmethod
     def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:

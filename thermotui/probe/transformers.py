@@ -6,7 +6,7 @@ trainer = Trainer(model, args, train_dataset=data, callbacks=[ThermotuiCallback(
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -37,6 +37,8 @@ class ThermotuiCallback(TrainerCallback):
         **unused: Any,
     ) -> None:
         """Attach."""
+        # The Trainer tells its callbacks nothing of an exception: the next training finds what it left.
+        self._close("failed", "the training did not come to its end")
         options: dict[str, Any] = {
             "family": type(model).__name__,
             "steps": state.max_steps,
@@ -62,12 +64,16 @@ class ThermotuiCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any
     ) -> None:
         """Close the log."""
+        self._close("finished")
+
+    def _close(self, state: Literal["finished", "failed"], message: str = "") -> None:
         if self._probe is not None:
-            self._probe.close()
+            self._probe.close(state, message)
         if self._loss is not None:
             self._loss.remove()
+        self._probe = self._loss = None
 
     def _note_loss(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        loss = getattr(output, "loss", None)
+        loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         if isinstance(loss, Tensor) and module.training:
             self._step.record(loss=loss)
