@@ -52,15 +52,15 @@ def read_series(path: Path, column: str = COLUMN, step_column: str | None = None
             f"{path}: {chosen} {steps[row]:g} at entry {row + 1} is no whole number of steps; name another column with "
             "--step-column"
         )
-    steps = steps.astype(np.int64)
-    backwards = np.flatnonzero(np.diff(steps) <= 0)
+    whole = steps.astype(np.int64)
+    backwards = np.flatnonzero(np.diff(whole) <= 0)
     if backwards.size:
         row = int(backwards[0]) + 1
         raise InputError(
-            f"{path}: {chosen} {steps[row]} at entry {row + 1} does not exceed {steps[row - 1]} before it; name "
+            f"{path}: {chosen} {whole[row]} at entry {row + 1} does not exceed {whole[row - 1]} before it; name "
             "another column with --step-column, or sort the file"
         )
-    return Series(column, steps, values)
+    return Series(column, whole, values)
 
 
 def _from_rows(

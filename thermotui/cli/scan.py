@@ -167,7 +167,7 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
             known = scanned.evidence[index]
             row += [
                 format_value(known.temperature, known.temperature_se),
-                format_value(known.p_stationary),
+                "< 1e-12" if known.p_stationary < 1e-12 else format_value(known.p_stationary),
                 format_value(known.colour, known.colour_se),
                 *_gains(known),
             ]

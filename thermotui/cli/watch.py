@@ -46,9 +46,12 @@ def watch(
     Keys: ? on the screen. Keys and themes of your own: thermotui/screen.toml under XDG_CONFIG_HOME. --exec and
     --webhook act on alerts raised while the screen is open; with --once and --json, on all that the frame tells of.
     """
-    from thermotui.analysis.actions import actions_of
+    actions = None
+    if execute is not None or webhook is not None:
+        # The screen is up sooner without an HTTP client.
+        from thermotui.analysis.actions import actions_of
 
-    actions = actions_of(execute, webhook, silent=True)
+        actions = actions_of(execute, webhook, silent=True)
     if once or json:
         places = places_of(paths or [])
         if theme:
@@ -58,7 +61,8 @@ def watch(
 
             check_theme(theme, all_themes(load_preferences(preferences_file()).themes))
         tick = _print_frame(places, as_json=json, ascii_only=ascii_only or low_bandwidth or not writes_unicode())
-        _act(tick, actions)
+        if actions:
+            _act(tick, actions)
     else:
         open_screen(Request(tuple(paths or ()), interval, theme, ascii_only, low_bandwidth, fresh, actions))
 
@@ -81,7 +85,7 @@ def _act(tick: Tick, actions: Actions) -> None:
     from thermotui.errors import InputError
 
     failures: dict[str, None] = {}
-    for snapshot in tick.snapshots if actions else ():
+    for snapshot in tick.snapshots:
         for alert in snapshot.alerts:
             if alert.severity != "minor":
                 failures |= dict.fromkeys(actions.deliver(payload_of(snapshot.path, alert)))

@@ -193,6 +193,9 @@ class ScaleChange:
     def _first_jump(self, grid: NDArray[np.int64]) -> tuple[int | None, list[Change]]:
         s = self._settings
         looks: dict[int, dict[int, tuple[float, int, float, float]]] = {}
+        # The scatter before a sample is that before its block: once for all windows.
+        earliest = max(int(grid[0]) - WINDOWS[-1], 0) // _WIDTH
+        scatters = self._scatter(_WIDTH * np.arange(earliest, int(grid[-1]) // _WIDTH + 1))
         for w in self._windows:
             ends = grid[(grid % self._stride(w) == 0) & (grid >= 3 * w)]
             if not ends.size:
@@ -201,11 +204,12 @@ class ScaleChange:
             begin = np.maximum((ends - w - max(8 * w, 512))[:, None], self._origin)
             begin = np.minimum(begin, (ends - w)[:, None])
             n = (ends - w)[:, None] - begin
-            g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n, self._scatter(ends - w))
+            scatter = scatters[(ends - w) // _WIDTH - earliest]
+            g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n, scatter)
             with np.errstate(invalid="ignore"):
                 z = g / se
                 hit = (np.abs(z) > self._z) & (np.abs(g) > math.log(s.temperature_ratio)) & (n >= 2 * w)
-                if self._witnesses:
+                if self._witnesses and hit.any():
                     hit = agreed(hit, g, (now - middle)[:, 0] / w)
             for row, layer in zip(*np.nonzero(hit), strict=True):
                 best = looks.setdefault(int(ends[row]), {})
