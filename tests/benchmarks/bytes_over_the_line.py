@@ -37,7 +37,7 @@ from textual.widget import Widget
 from textual.widgets import Sparkline, Static
 
 from thermotui.tui.charts.chart import Chart
-from thermotui.tui.charts.model import ChartData, SeriesData
+from thermotui.tui.charts.model import ChartData, RowValue, SeriesData
 from thermotui.tui.thin_driver import CellPainter, thin_driver
 
 PANELS, COLUMNS, ROWS = 24, 240, 72
@@ -75,7 +75,7 @@ class Run:
             None if band is None else mean - band,
             None if band is None else mean + band,
             role,
-            latest=(float(values[count - 1]), None if error is None else float(error[count - 1])),
+            row=RowValue(float(values[count - 1]), None if error is None else float(error[count - 1])),
         )
 
     def chart(self, panel: int, count: int) -> ChartData:

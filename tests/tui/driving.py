@@ -62,7 +62,8 @@ async def settle(pilot: Pilot[None]) -> None:
         await pilot.pause(0.01)
         shown = app.main.snapshots.get(app.main.selected)
         unreadable = any(run.problem for run in app.main.runs if run.path == app.main.selected)
-        if app.main.runs and (unreadable or shown is not None) and app.poller.idle:
+        answered = app.poller.idle and app.poller.mailbox.look(0) is None
+        if app.main.runs and (unreadable or shown is not None) and answered:
             await pilot.pause()
             return
     raise AssertionError("the screen did not settle")

@@ -9,7 +9,9 @@ import pytest
 
 from tests.tui import scripted
 from tests.tui.driving import press, screen, text_of
+from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import Layer
+from thermotui.tui.charts.axes import read_out
 from thermotui.tui.charts.chart import Chart
 
 SAMPLE_RUNS = Path(__file__).parents[2] / "sample_runs"
@@ -82,3 +84,23 @@ async def test_the_layers_view_marks_its_layer_and_reads_the_first_lag(finished:
         text = text_of(pilot)
         assert "linear1▶" in text
         assert "lag 1 " in text and "C 0.010" in text
+
+
+@pytest.mark.parametrize("size", [(40, 10), (160, 48)])
+async def test_a_chart_reads_out_rows_and_not_the_means_of_its_points(size: tuple[int, int]) -> None:
+    file = SAMPLE_RUNS / "softmax-disturbed.h5"
+    with RunLogReader(file) as log:
+        rows = log.read("steps", start=0, stop=log.length("steps"))
+    async with screen([file], size=size) as pilot:
+        await press(pilot, "5")
+        chart = pilot.app.screen.query_one("AlertsView Chart", Chart)
+        assert chart.data is not None
+        (loss,) = chart.data.series
+        assert loss.x.size < len(rows)
+        assert read_out(loss, None)[0] == pytest.approx(float(rows["loss"][-1]))
+        chart.view.point(1234.5)
+        await press(pilot)
+        assert chart.data is not None
+        (loss,) = chart.data.series
+        assert read_out(loss, 1234.5)[0] == pytest.approx(float(rows["loss"][rows["step"] == 1234][0]))
+        assert f"{read_out(loss, 1234.5)[0]:.2g}"[:3] in text_of(pilot).splitlines()[1]

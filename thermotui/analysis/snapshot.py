@@ -73,7 +73,8 @@ class RunSnapshot:
     """One run as the query asked for it.
 
     curves: an overview per stream, its means smoothed over a half-life of `smoothing` rows where that is not 0.
-    rows_at: per stream, the last row at or before the cursor, one row each.
+    at: the step under the cursor as asked; None without one. rows_at: per stream, the last row at or before it, or
+    before the end of the steps asked for, one row each.
     alerts_searched_to: see `AlertFollower.searched_to`.
     interval_balances: the balance of each valid reservoir interval of the run as a whole.
     rows: the log browser's rows from `rows_start`; lengths: rows in each stream.
@@ -89,6 +90,7 @@ class RunSnapshot:
     valid_intervals: tuple[Interval, ...] = ()
     alerts_recorded: bool = True
     alerts_searched_to: int | None = None
+    at: int | None = None
     rows_at: dict[str, NDArray[np.void]] = field(default_factory=dict)
     autocorrelation: Autocorrelation | None = None
     balance: BalanceSheet | None = None
@@ -133,7 +135,8 @@ def take_snapshot(
         valid_intervals=follower.valid_intervals(summary.step),
         alerts_recorded=follower.recorded,
         alerts_searched_to=follower.searched_to,
-        rows_at={} if query.at is None else _rows_at(log, lengths, [name for name, _ in query.fields], query.at),
+        at=query.at,
+        rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], last if query.at is None else query.at),
         autocorrelation=_autocorrelation(log, lengths["autocorrelation"], query.at) if query.autocorrelation else None,
         balance=balance_sheet(log) if query.balance else None,
         interval_balances=_interval_balances(log, follower, summary.step) if query.balance else (),

@@ -11,15 +11,25 @@ from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.detect.alert import Alert
 from thermotui.detect.intervals import Interval
 from thermotui.runlog.schema import STREAMS
-from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
+from thermotui.tui.charts.model import ChartData, Mark, RowValue, SeriesData, Shade
 
 Floats = NDArray[np.float64]
 
 
 def series_of(
-    snapshot: RunSnapshot, stream: str, line: Line, colour_role: str, name: str = "", x: Floats | None = None
+    snapshot: RunSnapshot,
+    stream: str,
+    line: Line,
+    colour_role: str,
+    name: str = "",
+    x: Floats | None = None,
+    *,
+    by_step: bool = True,
 ) -> SeriesData:
-    """One curve with its error band; `x` replaces the steps, for instance by times. A smoothed curve has no error."""
+    """One curve with its error band. A smoothed curve has no error.
+
+    x: in place of the steps, for instance times; by_step: whether the cursor is at a step.
+    """
     overview = snapshot.curves[stream]
     smoothed = snapshot.smooths(stream)
     mean = np.asarray(overview.mean[line.field], dtype=np.float64)
@@ -40,7 +50,26 @@ def series_of(
         colour_role=colour_role,
         exact=exact,
         short="" if name else line.short,
+        row=None if smoothed else row_value(snapshot, stream, line.field, "" if exact else line.error, by_step=by_step),
     )
+
+
+def row_value(
+    snapshot: RunSnapshot, stream: str, field: str, error: str = "", *, by_step: bool = True, layer: int | None = None
+) -> RowValue | None:
+    """What the row at the cursor, or the newest one, holds in a column; None where there is no such row.
+
+    by_step: whether the x axis is that of steps; in other coordinates the cursor is at no row that was asked for.
+    """
+    rows = snapshot.rows_at.get(stream)
+    if rows is None or not (by_step or snapshot.at is None):
+        return None
+    value = rows[field][0] if layer is None else rows[field][0, layer]
+    deviation = None
+    if error and error in (rows.dtype.names or ()):
+        found = float(rows[error][0] if layer is None else rows[error][0, layer])
+        deviation = found if np.isfinite(found) else None
+    return RowValue(float(value), deviation, snapshot.at)
 
 
 def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:

@@ -91,7 +91,7 @@ def values_line(chart: Chart) -> str:
     cursor = chart.view.cursor
     parts = []
     for series in chart.data.series:
-        value, error, _ = read_out(series, cursor)
+        value, error = read_out(series, cursor)
         parts.append(f"{series.name} {format_value(value, error, chart.data.unit, exact=series.exact)}")
     place = float(chart.data.extent()[1]) if cursor is None else cursor
     notes = f" ({', '.join(chart.data.notes)})" if chart.data.notes else ""

@@ -293,7 +293,7 @@ def _information() -> ChartData:
 def test_the_number_beside_a_sparkline_is_never_cut(value: float, error: float, ascii_only: bool) -> None:
     series = raw_series("layer", [0.0], [value], [error])
     text = value_text(series, ascii_only=ascii_only)
-    shown, deviation = read_out(series, None)[:2]
+    shown, deviation = read_out(series, None)
     whole = {format_value(shown, deviation), format_compact(shown, deviation)}
     assert len(text) <= VALUE_WIDTH
     assert text in {"…", "~"} | whole | {to_ascii(each) for each in whole}

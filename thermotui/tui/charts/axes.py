@@ -98,13 +98,14 @@ def _x_labels(x_range: tuple[float, float], cells: int) -> tuple[tuple[int, int,
     return tuple(labels)
 
 
-def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, float]:
-    """The value to print for a series: (value, standard error or None, its x), at the last finite point at or before x.
+def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None]:
+    """The value to print for a series: (value, standard error or None), of the row at or before x where that is known,
 
-    x None means the latest point. NaN where there is none.
+    or else of the last finite point at or before x. x None means the newest. NaN where there is none.
     """
-    if x is None and series.latest is not None:
-        return *series.latest, float(series.x[-1]) if series.x.size else np.nan
+    row = series.row
+    if row is not None and row.at == (None if x is None else max(0, int(x))) and np.isfinite(row.value):
+        return row.value, row.error
     stop = series.x.size if x is None else int(np.searchsorted(series.x, x, side="right"))
     index = stop - 1
     if x is None:
@@ -112,11 +113,11 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None, 
         if finite.size:
             index = max(series.x.size - 1024, 0) + int(finite[-1])
     if index < 0:
-        return np.nan, None, np.nan
+        return np.nan, None
     error = None
     if series.se_low is not None and series.se_high is not None:
         error = (float(series.se_high[index]) - float(series.se_low[index])) / 2
-    return float(series.mean[index]), error, float(series.x[index])
+    return float(series.mean[index]), error
 
 
 def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
@@ -172,7 +173,7 @@ class _Header:
             name = "" if len(data.series) == 1 and series.name == data.title else f" {called}"
             text = ""
             if index < self.values:
-                value, error, _ = read_out(series, cursor)
+                value, error = read_out(series, cursor)
                 compact = format_compact(value, error) if self.compact else ""
                 text = f" {compact or format_value(value, error, exact=series.exact)}"
             parts.append(((self.gap if parts else "") + ("-" if ascii_only else "━"), series.colour_role))

@@ -31,7 +31,6 @@ class CellWidget(Widget):
         super().__init__(name=name, id=id, classes=classes)
         self._frame: Frame | None = None
         self._runs: list[list[tuple[str, int, int]]] | None = None
-        self._strips: dict[int, Strip] = {}
         self._palette: Palette | None = None
         self._styles: dict[tuple[int, int], Style] = {}
         self._place = Place(self)
@@ -50,8 +49,6 @@ class CellWidget(Widget):
         frame = self.draw_frame(width, height)
         spans = changed_spans(self._frame, frame)
         self._frame, self._runs = frame, None
-        for y, _, _ in spans:
-            self._strips.pop(y, None)
         if not spans or self._paint(frame):
             return
         if 2 * len(spans) > height:
@@ -85,6 +82,10 @@ class CellWidget(Widget):
         self._frame = None
         self.redraw()
 
+    def on_hide(self) -> None:
+        """Keep nothing for what is not in sight."""
+        self._runs = None
+
     def watch_mode(self) -> None:
         self.redraw()
 
@@ -96,10 +97,13 @@ class CellWidget(Widget):
         super().notify_style_update()
         self._palette = self._numbers = None
         self._styles.clear()
-        self._strips.clear()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The rows of a part of the widget. Without borders and the like they are the frame's own, made once."""
+        """The rows of a part of the widget. Without borders and the like they are the frame's own.
+
+        They are made anew each time: a strip that is kept keeps every cut that Textual has made of it, which for all
+        the charts of a large terminal is many megabytes, and charts are mostly painted without any strips.
+        """
         if self._decorated():
             return super().render_lines(crop)
         first, last = crop.column_span
@@ -115,13 +119,9 @@ class CellWidget(Widget):
         frame = self._frame
         if frame is None or y >= frame.height or frame.width != width:
             return Strip.blank(width, self._style(0, 0))
-        strip = self._strips.get(y)
-        if strip is None:
-            if self._runs is None:
-                self._runs = runs(frame)
-            strip = Strip([Segment(text, self._style(fore, back)) for text, fore, back in self._runs[y]], frame.width)
-            self._strips[y] = strip
-        return strip
+        if self._runs is None:
+            self._runs = runs(frame)
+        return Strip([Segment(text, self._style(fore, back)) for text, fore, back in self._runs[y]], frame.width)
 
     def _decorated(self) -> bool:
         """Whether anything around or over the frame is left to Textual to draw."""

@@ -17,6 +17,18 @@ Scale = Literal["linear", "log", "symlog"]
 SCALES: tuple[Scale, ...] = ("linear", "log", "symlog")
 
 
+@dataclass(frozen=True)
+class RowValue:
+    """The value and standard error in one row of the log; a point may be the mean of many.
+
+    at: the step asked for, under the cursor, at or before which the row is; None for the newest row shown.
+    """
+
+    value: float
+    error: float | None
+    at: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class SeriesData:
     """One curve: points in order of x, each the summary of the rows from its x to the next point's.
@@ -36,8 +48,8 @@ class SeriesData:
     colour_role: str = "series_1"
     exact: bool = False
     """Whether the figure is exact, so that its read-out says so instead of naming an error."""
-    latest: tuple[float, float | None] | None = None
-    """Value and standard error of the last row, for the header; None takes them from the last point."""
+    row: RowValue | None = None
+    """What the header says; None, or where it is of another place than the cursor, takes it from the nearest point."""
     short: str = ""
     """The name where the chart is narrow; empty for the name itself."""
 

@@ -67,7 +67,7 @@ def spark_range(columns: Columns) -> tuple[float, float, float]:
 
 def value_text(series: SeriesData, *, ascii_only: bool) -> str:
     """The last value with its error in at most VALUE_WIDTH cells: a number is written another way, but never cut."""
-    value, error, _ = read_out(series, None)
+    value, error = read_out(series, None)
     for text in (format_value(value, error, exact=series.exact), format_compact(value, error)):
         shown = to_ascii(text) if ascii_only else text
         if len(shown) <= VALUE_WIDTH:

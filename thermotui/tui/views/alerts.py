@@ -37,8 +37,8 @@ class AlertsView(View):
         layout: vertical;
         & > Chart { height: 30%; min-height: 5; max-height: 12; }
         & > Line { color: $text-muted; }
-        & > #alerts { height: 1fr; }
-        & > #evidence { height: auto; max-height: 7; border-top: solid $panel; }
+        & > #alerts { height: 1fr; min-height: 3; }
+        & > #evidence { height: auto; max-height: 50%; border-top: solid $panel; }
     }
     """
     focused_first = "#alerts"

@@ -72,7 +72,8 @@ def overlay(panel: Panel, snapshots: Sequence[RunSnapshot], roles: dict[str, str
             if "time" not in overview.mean:
                 continue
             x = np.asarray(overview.minimum["time"], dtype=np.float64) - snapshot.header.created
-        curve = series_of(snapshot, panel.stream, line, roles[snapshot.path], snapshot.summary.name, x)
+        name, by_step = snapshot.summary.name, align == "step"
+        curve = series_of(snapshot, panel.stream, line, roles[snapshot.path], name, x, by_step=by_step)
         series.append(curve)
     notes = [f"stride {kept[0].header.stride}"] if panel.lines[0].field in STRIDE_BOUND else []
     return ChartData(

@@ -13,7 +13,7 @@ from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.layers import LayerSparklines
 from thermotui.tui.charts.model import ChartData, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
-from thermotui.tui.panels import marks_of, shades_of
+from thermotui.tui.panels import marks_of, row_value, shades_of
 from thermotui.tui.views.view import Look
 from thermotui.tui.widgets.lines import Line
 
@@ -28,7 +28,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
     overview = snapshot.curves.get("reservoir")
     if overview is None or names[0] not in overview.mean:
         return ()
-    series = []
+    series, smoothed = [], snapshot.smooths("reservoir")
     # One array for all layers: they are then reduced to columns together.
     x = overview.step_first.astype(np.float64)
     for index, layer in enumerate(snapshot.header.layers):
@@ -36,7 +36,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
         name = served[0] if served else names[0]
         mean = overview.mean[name][:, index].astype(np.float64)
         low = high = None
-        if f"{name}_se" in overview.mean and not snapshot.smooths("reservoir"):
+        if f"{name}_se" in overview.mean and not smoothed:
             error = overview.mean[f"{name}_se"][:, index].astype(np.float64)
             low, high = mean - error, mean + error
         series.append(
@@ -49,6 +49,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
                 low,
                 high,
                 f"series_{index % 8 + 1}",
+                row=None if smoothed else row_value(snapshot, "reservoir", name, f"{name}_se", layer=index),
             )
         )
     return tuple(series)
