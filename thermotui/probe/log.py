@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -254,7 +254,7 @@ def shared_run_id(path: Path) -> str:
     """
     own = uuid.uuid4().hex
     # Private to torch by name, but the only way to what the ranks share without all of them taking part.
-    store = torch.distributed.distributed_c10d._get_default_store()
+    store = cast("torch.distributed.Store | None", torch.distributed.distributed_c10d._get_default_store())
     if store is None:
         return own
     try:
