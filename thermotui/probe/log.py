@@ -254,7 +254,7 @@ def shared_run_id(path: Path) -> str:
     """
     own = uuid.uuid4().hex
     # Private to torch by name, but the only way to what the ranks share without all of them taking part.
-    store = cast("torch.distributed.Store | None", torch.distributed.distributed_c10d._get_default_store())
+    store = cast(Any, torch.distributed.distributed_c10d._get_default_store())
     if store is None:
         return own
     try:
