@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
@@ -52,7 +54,7 @@ def train(family: str, config: TrainConfig, options: Any, log: Path, report: Rep
     """Train a family from its first step into a new log; InputError before anything is written."""
     if log.exists():
         raise InputError(f"{log} exists already; choose another name with --log, or continue it with --resume.")
-    training = Training(family, config, options)
+    training = _built(family, config, options)
     header = make_header(
         training.family,
         config,
@@ -82,11 +84,24 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
         raise InputError(
             f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
         )
-    training = Training(header.family, config, options)
+    training = _built(header.family, config, options)
     if checkpoint is not None:
         _restore(training, checkpoint, log)
     with RunLogWriter.resume(log, -1 if unborn else training.step, steps=config.steps) as writer:
         return _run(training, writer, report, begun=not unborn)
+
+
+def _built(family: str, config: TrainConfig, options: Any) -> Training:
+    try:
+        return Training(family, config, options)
+    except (MemoryError, RuntimeError) as error:
+        # On the host torch says it with a RuntimeError like any other.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        raise InputError(
+            f"{config.ensemble} members of this {family} need more memory than there is: take a smaller model or fewer "
+            "with --ensemble."
+        ) from error
 
 
 def _restore(training: Training, checkpoint: dict[str, Any], log: Path) -> None:

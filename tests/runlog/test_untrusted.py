@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from tests.runlog.forging import forge, object_headers
+from tests.runlog.mutants import hostile_files, mutate
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS
@@ -101,15 +103,18 @@ def originals(tmp_path: Path, log, header, rows) -> dict[str, bytes]:
     }
 
 
-def fuzz(child: Child, originals: dict[str, bytes], directory: Path, seeds: Iterable[int]) -> list[str]:
-    sys.path.insert(0, str(HERE))
-    from mutants import mutate
-
+def fuzz(
+    child: Child,
+    originals: dict[str, bytes],
+    directory: Path,
+    seeds: Iterable[int],
+    mutant: Callable[[bytes, int], bytes] = mutate,
+) -> list[str]:
     complaints = []
     path = directory / "mutant.h5"
     for seed in seeds:
         for kind, original in originals.items():
-            path.write_bytes(mutate(original, seed))
+            path.write_bytes(mutant(original, seed))
             complaint = child.read(path)
             if complaint is not None:
                 complaints.append(f"{kind} {seed}: {complaint}")
@@ -129,10 +134,19 @@ def test_two_thousand_mutants(child: Child, originals: dict[str, bytes], tmp_pat
     assert fuzz(child, originals, tmp_path, range(84 * part, 84 * (part + 1))) == []
 
 
-def test_hostile_files_are_refused_by_name(child: Child, log, tmp_path: Path) -> None:
-    sys.path.insert(0, str(HERE))
-    from mutants import hostile_files
+def test_forged_checksums(child: Child, originals: dict[str, bytes], tmp_path: Path) -> None:
+    """A checksum keeps accidents out, not intent."""
+    assert len(object_headers(originals["clean"])) > len(STREAMS)
+    assert fuzz(child, originals, tmp_path, range(2), forge) == []
 
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_forged_checksums(child: Child, originals: dict[str, bytes], tmp_path: Path) -> None:
+    assert fuzz(child, originals, tmp_path, range(100), forge) == []
+
+
+def test_hostile_files_are_refused_by_name(child: Child, log, tmp_path: Path) -> None:
     sound = log(500, "sound.h5")
     files = hostile_files(tmp_path, sound)
     assert len(files) > 20

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -293,7 +293,7 @@ def shared_run_id(path: Path) -> str:
     """
     own = uuid.uuid4().hex
     # Private to torch by name, but the only way to what the ranks share without all of them taking part.
-    store = torch.distributed.distributed_c10d._get_default_store()
+    store = cast(Any, torch.distributed.distributed_c10d._get_default_store())
     if store is None:
         return own
     try:
