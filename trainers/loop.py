@@ -95,8 +95,8 @@ def _built(family: str, config: TrainConfig, options: Any) -> Training:
     try:
         return Training(family, config, options)
     except (MemoryError, RuntimeError) as error:
-        # On the host torch says it with a RuntimeError like any other.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        # On the host torch says it with a RuntimeError like any other, which names its allocator.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         raise InputError(
             f"{config.ensemble} members of this {family} need more memory than there is: take a smaller model or fewer "

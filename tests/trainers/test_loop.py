@@ -310,3 +310,11 @@ def test_no_cuda_is_said() -> None:
     else:
         with pytest.raises(InputError, match="--device cuda"):
             Training("gaussian", *resolve("gaussian", {"device": "cuda"}))
+
+
+def test_a_model_that_does_not_fit_is_refused_in_one_sentence(tmp_path):
+    log = tmp_path / "run.h5"
+    config, options = resolve("rbm", {"hidden": 10**12, "ensemble": 2})
+    with pytest.raises(InputError, match="2 members of this rbm need more memory than there is"):
+        train("rbm", config, options, log, lambda progress: None)
+    assert not log.exists()
