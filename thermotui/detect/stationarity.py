@@ -124,9 +124,9 @@ def bridge_p_value(statistic: float) -> float:
 def scheduled_p_value(values: NDArray[np.float64]) -> float:
     """p-value of stationarity of a series that grows and is looked at again and again, float64 [n].
 
-    KPSS on the first 512, 1,024, 2,048, … samples only, the k-th look's p-value (k from 0) multiplied by 1.3 · 2^(k+1),
+    KPSS on the first 512, 1,024, 2,048, … samples only, the k-th look's p-value (k from 0) multiplied by 2 · 2^(k+1),
     and the smallest of them: however often one looks, a stationary series gets a value below α with probability α at
-    most. The 1.3 is there because far out the limit's p-values are a little small. NaN before the first look.
+    most. The first 2 is there because far out the limit's p-values are too small. NaN before the first look.
     """
     smallest = math.nan
     look, samples = 0, FIRST_LOOK
