@@ -52,9 +52,34 @@ def test_over_rollups_the_error_is_never_too_small(tmp_path: Path) -> None:
     assert exact <= found.mean_se < 4 * exact
 
 
-def test_the_force_is_the_latest_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 60, 6_401])
+def test_the_force_is_the_latest_measured(tmp_path: Path, rows: int) -> None:
+    values, errors = drawn(rows)
+    assert temperatures(tmp_path / "run.h5", values, errors).force == (rows - 1) // 8 * 8
+
+
+def test_rows_without_a_measurement_do_not_count(tmp_path: Path) -> None:
+    values, errors = np.full(6_400, np.nan), np.full(6_400, np.nan)
+    values[::4], errors[::4] = 1.0, 0.1
+    found = temperatures(tmp_path / "run.h5", values, errors)
+    assert found.mean == pytest.approx(1.0)
+    assert found.mean_se == pytest.approx(0.1 / math.sqrt(1_600), rel=1e-5)
+
+
+def test_a_measurement_without_an_error_takes_it_from_no_other(tmp_path: Path) -> None:
     values, errors = drawn(60)
-    assert temperatures(tmp_path / "run.h5", values, errors).force == 56.0
+    errors[:3] = np.nan
+    found = temperatures(tmp_path / "run.h5", values, errors)
+    assert found.mean == pytest.approx(values.mean(), rel=1e-5)
+    assert found.mean_se == pytest.approx(math.sqrt((errors[3:] ** 2).mean() / 60), rel=1e-5)
+
+
+def test_a_layer_that_started_cold_has_no_ratio(tmp_path: Path) -> None:
+    values, errors = drawn(60)
+    values[:30] = errors[:30] = 0.0
+    found = temperatures(tmp_path / "run.h5", values, errors)
+    assert math.isnan(found.relative_change) and math.isnan(found.relative_change_se)
+    assert found.mean == pytest.approx(values.mean(), rel=1e-5)
 
 
 def test_a_layer_that_was_never_measured_has_no_mean(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from thermotui.analysis.balance import TOTALS
 from thermotui.analysis.inspection import Inspection
+from thermotui.analysis.temperatures import ratio
 
 NOT_COMPARED = {"layers", "config", "versions", "notes", "figures", "detectors", "run_id", "created", "host", "pid"}
 """Header fields that differ between any two runs, or are compared in their own right."""
@@ -39,11 +40,8 @@ class TemperatureComparison:
 
     def ratio(self, run: int) -> tuple[float, float]:
         """The temperature in a run over that in the first, with its standard error."""
-        value, first = self.values[run], self.values[0]
-        if not first > 0 or not value > 0:
-            return math.nan, math.nan
-        ratio = value / first
-        return ratio, ratio * math.hypot(self.standard_errors[run] / value, self.standard_errors[0] / first)
+        figures = list(zip(self.values, self.standard_errors, strict=True))
+        return ratio(figures[run], figures[0])
 
 
 @dataclass(frozen=True)

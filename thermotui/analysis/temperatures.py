@@ -10,6 +10,9 @@ import numpy as np
 from thermotui.runlog.overview import Overview
 from thermotui.runlog.reader import RunLogReader
 
+BUCKETS = 64
+"""Pieces of the run that an overview is read in."""
+
 
 @dataclass(frozen=True)
 class LayerTemperature:
@@ -42,16 +45,14 @@ def layer_temperatures(log: RunLogReader) -> tuple[LayerTemperature, ...]:
     rows = log.length("reservoir")
     if rows == 0:
         return ()
-    columns = ("temperature", "temperature_se", "temperature_full", "temperature_full_se", "force", "signal_to_noise")
-    overview = log.overview("reservoir", columns, 0, rows, 64)
+    overview = log.overview("reservoir", ("temperature", "temperature_se"), 0, rows, BUCKETS)
+    quarter = max(1, overview.count.size // 4)
     last = log.read("reservoir", start=rows - 1, stop=rows)[0]
-    buckets = overview.count.size
-    quarter = max(1, buckets // 4)
+    full, force = _last_measured(log, "temperature_full"), _last_measured(log, "force")
     summaries = []
     for index, layer in enumerate(log.header.layers):
         mean, mean_se = _mean(overview, index, slice(None))
-        early, late = _mean(overview, index, slice(quarter)), _mean(overview, index, slice(buckets - quarter, None))
-        ratio = late[0] / early[0] if early[0] > 0 and late[0] > 0 else math.nan
+        change, change_se = ratio(_mean(overview, index, slice(-quarter, None)), _mean(overview, index, slice(quarter)))
         summaries.append(
             LayerTemperature(
                 layer=index,
@@ -61,38 +62,59 @@ def layer_temperatures(log: RunLogReader) -> tuple[LayerTemperature, ...]:
                 step=int(last["step"]),
                 temperature=float(last["temperature"][index]),
                 temperature_se=float(last["temperature_se"][index]),
-                full=_latest(overview, "temperature_full", index),
-                full_se=_latest(overview, "temperature_full_se", index),
-                force=_latest(overview, "force", index),
-                signal_to_noise=_latest(overview, "signal_to_noise", index),
+                full=float(full["temperature_full"][index]),
+                full_se=float(full["temperature_full_se"][index]),
+                force=float(force["force"][index]),
+                signal_to_noise=float(force["signal_to_noise"][index]),
                 mean=mean,
                 mean_se=mean_se,
-                relative_change=ratio,
-                relative_change_se=ratio * math.hypot(early[1] / early[0], late[1] / late[0]),
+                relative_change=change,
+                relative_change_se=change_se,
             )
         )
     return tuple(summaries)
+
+
+def ratio(numerator: tuple[float, float], denominator: tuple[float, float]) -> tuple[float, float]:
+    """The ratio of two independent positive figures, each with its standard error; NaN where one is not positive."""
+    if not (numerator[0] > 0 and denominator[0] > 0):
+        return math.nan, math.nan
+    value = numerator[0] / denominator[0]
+    return value, value * math.hypot(numerator[1] / numerator[0], denominator[1] / denominator[0])
 
 
 def _mean(overview: Overview, layer: int, part: slice) -> tuple[float, float]:
     """Mean temperature over some buckets, with its standard error √(Σ σ²) / N from those of the N measurements.
 
     Of a bucket the log knows the mean and the maximum of σ: their product bounds the mean of σ² from above, and is it
-    where a bucket is a single row.
+    where a bucket is a single row. Measurements without an error, as the first of a run may be, count like the others.
     """
-    values = overview.mean["temperature"][part, layer]
-    squares = overview.mean["temperature_se"][part, layer] * overview.maximum["temperature_se"][part, layer]
-    count = overview.count[part]
-    measured = np.isfinite(values)
-    if not measured.any():
+    count, known = (overview.measured[name][part, layer] for name in ("temperature", "temperature_se"))
+    number = int(count.sum())
+    if not number:
         return math.nan, math.nan
-    total = float(count[measured].sum())
-    value = float(count[measured] @ values[measured]) / total
-    return value, float(np.sqrt(count[measured] @ squares[measured])) / total
+    value = float(count[count > 0] @ overview.mean["temperature"][part, layer][count > 0]) / number
+    if not known.any():
+        return value, math.nan
+    # A standard error below zero is a damaged one.
+    means, largest = (
+        np.maximum(values["temperature_se"][part, layer][known > 0], 0.0)
+        for values in (overview.mean, overview.maximum)
+    )
+    squares = float(known[known > 0] @ (means.astype(np.float64) * largest)) / int(known.sum())
+    return value, math.sqrt(squares / number)
 
 
-def _latest(overview: Overview, field: str, layer: int) -> float:
-    """The latest bucket's mean of what is measured against the full gradient: most rows hold NaN, for it is dear."""
-    values = overview.mean[field][:, layer]
-    measured = np.flatnonzero(np.isfinite(values))
-    return float(values[measured[-1]]) if measured.size else math.nan
+def _last_measured(log: RunLogReader, field: str) -> np.void:
+    """The latest row of `reservoir` in which a layer has a value of a field that most rows lack; else the last row."""
+    start, stop = 0, log.length("reservoir")
+    while stop - start > 1:
+        found = log.overview("reservoir", (field,), start, stop, BUCKETS)
+        measured = np.flatnonzero(found.measured[field].any(axis=1))
+        if not measured.size:
+            start = stop - 1
+            break
+        bucket = (start // found.width + int(measured[-1])) * found.width
+        start, stop = max(start, bucket), min(stop, bucket + found.width)
+    row: np.void = log.read("reservoir", start=start, stop=start + 1)[0]
+    return row

@@ -33,6 +33,8 @@ class Overview:
     minimum: dict[str, NDArray[np.floating]]
     maximum: dict[str, NDArray[np.floating]]
     mean: dict[str, NDArray[np.floating]]
+    measured: dict[str, NDArray[np.int64]]
+    """In how many of a bucket's rows the field is not NaN."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def _merge(
     if not reduced:
         nothing = {field: np.empty((0, *table.dtype[field].shape), table.dtype[field].base) for field in fields}
         none = np.empty(0, np.int64)
-        return Overview(width, none, none, none, dict(nothing), dict(nothing), dict(nothing))
+        numbers = {field: np.empty(values.shape, np.int64) for field, values in nothing.items()}
+        return Overview(width, none, none, none, dict(nothing), dict(nothing), dict(nothing), numbers)
     bucket = np.concatenate([bucket for bucket, _ in reduced])
     starts = np.flatnonzero(np.diff(bucket, prepend=-1))
     ends = np.append(starts[1:], len(bucket)) - 1
@@ -153,14 +156,15 @@ def _merge(
     def column(name: str) -> NDArray[np.generic]:
         return np.concatenate([piece.rows[name] for _, piece in reduced])
 
-    minimum, maximum, mean = {}, {}, {}
+    minimum, maximum, mean, measured = {}, {}, {}, {}
     for field in fields:
         base = table.dtype[field].base
         count = column(f"{field}_count").astype(np.int64)
         total = np.where(count > 0, column(f"{field}_mean").astype(np.float64) * count, 0)
         minimum[field] = np.fmin.reduceat(column(f"{field}_min"), starts, axis=0)
         maximum[field] = np.fmax.reduceat(column(f"{field}_max"), starts, axis=0)
-        mean[field] = (np.add.reduceat(total, starts, axis=0) / np.add.reduceat(count, starts, axis=0)).astype(base)
+        measured[field] = np.add.reduceat(count, starts, axis=0)
+        mean[field] = (np.add.reduceat(total, starts, axis=0) / measured[field]).astype(base)
     counts = np.add.reduceat(np.concatenate([piece.count for _, piece in reduced]), starts)
     return Overview(
         width,
@@ -170,4 +174,5 @@ def _merge(
         minimum,
         maximum,
         mean,
+        measured,
     )
