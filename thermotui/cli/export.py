@@ -82,7 +82,7 @@ def _refuse_several_in_one_file(selections: list[Selection], kind: Format, outpu
     """A name that ends like a file must not become a directory."""
     from thermotui.errors import InputError
 
-    if kind in (Format.CSV, Format.PARQUET) and len(selections) > 1 and output.suffix == f".{kind}":
+    if kind in (Format.CSV, Format.PARQUET) and len(selections) > 1 and output.suffix.removeprefix(".") in set(Format):
         names = ", ".join(selection.stream for selection in selections)
         directory = output.with_suffix("")
         raise InputError(

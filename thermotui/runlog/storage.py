@@ -85,9 +85,12 @@ class Storage:
 
     def close(self) -> None:
         """Close the file and let go of the lock."""
-        self._file.close()
-        os.close(self._lock)
+        # First: a child forked meanwhile must not take descriptors that are others' by then for this log's.
         _open.discard(self)
+        try:
+            self._file.close()
+        finally:
+            os.close(self._lock)
 
     def leave_to_parent(self) -> None:
         """In a forked child: HDF5 would write its caches to the parent's live file as the child ends, and the lock
