@@ -77,6 +77,10 @@ class GradientReader:
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
 
+    def end_step(self) -> None:
+        """Read nothing more until the next step; what this one left can be taken until then."""
+        self.wanted = NOTHING
+
     def read(self, positions: Sequence[int], scale: Tensor | None) -> None:
         """Take the figures of the `.grad` of the parameters at `positions`; scale: the loss scale in it.
 
