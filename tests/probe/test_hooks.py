@@ -1,4 +1,4 @@
-"""Hooks are on the model while there is something to read, and whatever the loop does, they leave it alone."""
+"""Hooks are on the model in steps with something to read, and whatever the loop does, they leave it alone."""
 
 import logging
 from pathlib import Path
@@ -75,6 +75,43 @@ def test_an_exception_in_a_step_passes_through_and_leaves_nothing(tmp_path: Path
     assert hooks(model) == 0
     assert rows(tmp_path / "log.h5")["step"].tolist() == list(range(5 if caught else 3))
     assert rows(tmp_path / "log.h5", "heartbeat")["state"][-1] == (b"finished" if caught else b"failed")
+
+
+@pytest.mark.parametrize("size", [12, 1], ids=["within the batch", "from step to step"])
+@pytest.mark.parametrize("interval", [1, 4])
+def test_passes_between_steps_leave_the_log_as_it_is(tmp_path: Path, size: int, interval: int) -> None:
+    """A critic's or an evaluation's gradients, as long as the loop takes them away again, are no part of any step."""
+    generator = torch.Generator().manual_seed(6)
+    batches = torch.randn(40, size, 5, generator=generator)
+
+    def train(path: Path, aside: bool) -> dict[str, np.ndarray]:
+        model = small()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Probe(model, optimizer, log=path, interval=interval, window=20) as probe:
+            for inputs in batches:
+                optimizer.zero_grad()
+                with probe.step() as step:
+                    loss = model(inputs).square().mean()
+                    loss.backward()
+                    optimizer.step()
+                    step.record(loss=loss)
+                if aside:
+                    optimizer.zero_grad()
+                    (100 * model(inputs).mean()).backward()
+        return {
+            f"{stream} {column}": rows(path, stream)[column]
+            for stream, columns in {
+                "steps": ("step", "loss", "gradient_norm"),
+                "reservoir": ("step", "temperature"),
+                "autocorrelation": ("step", "autocorrelation"),
+            }.items()
+            for column in columns
+        }
+
+    with_passes, without = train(tmp_path / "a.h5", True), train(tmp_path / "b.h5", False)
+    assert np.isfinite(without["reservoir temperature"][2:]).all()
+    for name, expected in without.items():
+        np.testing.assert_array_equal(with_passes[name], expected, err_msg=name)
 
 
 def test_gradients_of_other_passes_are_not_the_layers_noise(tmp_path: Path) -> None:

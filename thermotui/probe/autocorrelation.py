@@ -77,6 +77,10 @@ class GradientProjection:
         found = [zero if one is None else one for one, zero in zip(parameters, self._missing, strict=True)]
         return torch.cat(found, dim=-1)
 
+    def by_parameter(self, joined: Tensor) -> Sequence[Tensor]:
+        """What was `joined`, [K, all rows] or [all rows], by parameter again, as views."""
+        return torch.split_with_sizes(joined, [len(rows) for rows in self._missing], dim=-1)
+
     def layers(self, joined: Tensor) -> Tensor:
         """uᵢᵀ G v by layer, [..., L, projections], from `joined` [..., all rows]."""
         parts = torch.split_with_sizes(joined, [len(rows) for rows in self._rows], dim=-1)

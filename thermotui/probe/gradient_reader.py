@@ -77,6 +77,10 @@ class GradientReader:
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
 
+    def end_step(self) -> None:
+        """Read nothing more until the next step; what this one left can be taken until then."""
+        self.wanted = NOTHING
+
     def read(self, positions: Sequence[int], scale: Tensor | None) -> None:
         """Take the figures of the `.grad` of the parameters at `positions`; scale: the loss scale in it.
 
@@ -106,13 +110,19 @@ class GradientReader:
             self._difference(gradients, scale)
 
     def _project(self, gradients: dict[int, Tensor]) -> None:
-        columns = self._projection.columns_of
+        columns = {
+            position: self._projection.columns_of(position, gradient) for position, gradient in gradients.items()
+        }
+        if len(columns) == len(self._parameters):
+            self._joined = self._projection.joined([columns[position] for position in range(len(columns))])
+            return
+        # Parameters that come one by one are joined when all have come: joining at each costs their number squared.
+        if self._joined is not None:
+            self._projected = list(self._projection.by_parameter(self._joined))
+            self._joined = None
         for position, gradient in gradients.items():
-            self._projected[position] = columns(position, gradient)
-        # Vectors are the gradients themselves, which the loop goes on to change.
-        self._joined = self._projection.joined(self._projected)
-        if len(gradients) < len(self._parameters):
-            self._projected = [None if one is None else one.clone() for one in self._projected]
+            # A vector's is the gradient itself, which the loop goes on to change.
+            self._projected[position] = columns[position].clone() if gradient.dim() < 2 else columns[position]
 
     def _difference(self, gradients: dict[int, Tensor], scale: Tensor | None) -> None:
         for position, gradient in gradients.items():

@@ -245,6 +245,8 @@ class Probe:
     def end_step(self) -> None:
         """The second half of `step`, after the optimizer's."""
         measured = self._reader.wanted.squares
+        # The hooks stay on: a backward pass of the loop's own between two steps is of neither.
+        self._reader.end_step()
         raw: dict[str, Tensor] = {}
         linear = window = None
         with torch.no_grad():

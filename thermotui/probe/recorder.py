@@ -1,7 +1,8 @@
 """Hooks that read a training step: per-sample norms from the backward pass, figures of the gradient as it accumulates.
 
 Nothing the hooks compute enters the training: they return None, draw random numbers from generators of their own and
-keep their results on the device. They are on the model only while there is something to read.
+keep their results on the device. A step with nothing to read takes them off the model when it begins; between
+steps they may be on it but read nothing.
 """
 
 from __future__ import annotations
