@@ -61,7 +61,8 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
         open_alerts=sum(rank.open_alerts for rank in ordered),
         alerts=sum(rank.alerts for rank in ordered),
         flagged=tuple(alert for rank in ordered for alert in rank.flagged),
-        last_loss=math.fsum(losses) / len(losses) if losses else math.nan,
+        # Not `math.fsum`, which raises for inf and −inf together, whose mean is NaN.
+        last_loss=sum(losses) / len(losses) if losses else math.nan,
         ranks=ordered,
     )
 
