@@ -60,6 +60,11 @@ class RunSummary:
     ranks: tuple[RunSummary, ...] = field(default=(), compare=False)
 
     @property
+    def logs(self) -> tuple[RunSummary, ...]:
+        """The summary of each log of the run: those of its ranks, or this one."""
+        return self.ranks or (self,)
+
+    @property
     def live(self) -> bool:
         """Whether rows may still come."""
         return self.state in ("empty", "starting", "running", "stalled")

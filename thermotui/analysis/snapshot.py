@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,13 @@ class Tick:
     query: Query
     summaries: tuple[RunSummary, ...]
     snapshots: tuple[RunSnapshot, ...]
+
+
+class Reading(Protocol):
+    """Whoever answers queries: the reading process, a workspace in this process, or who stands between."""
+
+    def ask(self, query: Query) -> Tick | None:
+        """The answer; None where there is none this time."""
 
 
 def take_snapshot(
