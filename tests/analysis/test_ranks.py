@@ -75,6 +75,19 @@ def test_the_plain_frame_tells_the_alerts_of_all_ranks(run: Path) -> None:
     assert [(alert["rank"], alert["kind"], alert["step"]) for alert in data["alerts"]] == [(1, "divergence", 7)]
 
 
+def test_the_plain_frame_says_how_far_each_rank_was_searched(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thermotui.analysis.monitoring.ROWS_A_TICK", 10)
+    header = scripted.header("distributed", rank=1, world_size=2, detectors={})
+    (run / "mine-rank1.h5").unlink()
+    with scripted.RunLogWriter.create(run / "mine-rank1.h5", header) as writer:
+        for step in range(50):
+            writer.append("steps", step=step, loss=1.0)
+    tick = read_once([run], 80)
+    (line,) = [line for line in plain_frame(tick, 120, "ascii") if "searched up to" in line]
+    assert "step 19," in line and line.endswith(str(run / "mine-rank1.h5"))
+    assert frame_data(tick)["runs"][0]["alerts_searched_to"] == 19
+
+
 def test_the_mean_of_opposite_infinities_is_not_a_number() -> None:
     each = [
         RunSummary(f"{rank}", "x", run_id="i", rank=rank, world_size=2, last_loss=loss)

@@ -54,11 +54,12 @@ def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
             rank = f"rank {log.rank}: " if run.ranks else ""
             for alert in log.flagged:
                 yield printable(f"{alert.severity:8} {_span(alert)}  {rank}{words_of(alert.kind)}: {alert.message}")
-        if snapshot.alerts_searched_to is not None:
-            yield printable(
-                f"the writer recorded no alerts; searched up to step {snapshot.alerts_searched_to}, "
-                f"the whole run: thermotui scan {snapshot.path}"
-            )
+        for log in run.logs:
+            if log.alerts_searched_to is not None:
+                yield printable(
+                    f"the writer recorded no alerts; searched up to step {log.alerts_searched_to}, "
+                    f"the whole run: thermotui scan {log.path}"
+                )
 
 
 def frame_data(tick: Tick) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
             for log in summary.logs
             for alert in log.flagged
         ],
-        "alerts_searched_to": snapshot.alerts_searched_to,
+        "alerts_searched_to": summary.alerts_searched_to,
         "valid_intervals": [
             {"layer": interval.layer, "start": interval.start, "end": interval.end}
             for interval in snapshot.valid_intervals
