@@ -110,7 +110,10 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
 def with_details(
     summary: RunSummary, log: RunLogReader, alerts: tuple[Alert, ...], searched_to: int | None
 ) -> RunSummary:
-    """The summary with its curves and alerts, the latter searched as `AlertFollower.searched_to` says. Raises RunLogError where the file cannot be read."""
+    """The summary with its curves and alerts, which were searched as `AlertFollower.searched_to` says.
+
+    Raises RunLogError where the file cannot be read.
+    """
     return replace(
         summary,
         worst=max((alert.severity for alert in alerts), key=SEVERITIES.index, default=None),
