@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from tests.tui import scripted
 from thermotui.analysis.comparison import compare_runs
 from thermotui.analysis.inspection import inspect_run, to_json
+from thermotui.analysis.ranks import as_one_run, group_ranks
+from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query
 from thermotui.analysis.workspace import Workspace
 from thermotui.runlog.schema import State
@@ -58,6 +62,40 @@ def test_the_plain_frame_says_it(run: Path) -> None:
         (0, "finished", 0.5),
         (1, "failed", 0.75),
     ]
+
+
+def test_the_plain_frame_tells_the_alerts_of_all_ranks(run: Path) -> None:
+    with scripted.RunLogWriter.resume(run / "mine-rank1.h5", 8) as writer:
+        told = {"kind": "divergence", "layer": -1, "start": 5, "end": -1, "step": 7, "severity": "critical"}
+        writer.append("alerts", time=1000.0, message="the loss rises", **told)
+    tick = read_once([run], 80)
+    lines = list(plain_frame(tick, 120, "ascii"))
+    assert "critical 5–  rank 1: divergence: the loss rises" in lines
+    (data,) = frame_data(tick)["runs"]
+    assert [(alert["rank"], alert["kind"], alert["step"]) for alert in data["alerts"]] == [(1, "divergence", 7)]
+
+
+def test_the_plain_frame_says_how_far_each_rank_was_searched(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thermotui.analysis.monitoring.ROWS_A_TICK", 10)
+    header = scripted.header("distributed", rank=1, world_size=2, detectors={})
+    (run / "mine-rank1.h5").unlink()
+    with scripted.RunLogWriter.create(run / "mine-rank1.h5", header) as writer:
+        for step in range(50):
+            writer.append("steps", step=step, loss=1.0)
+    tick = read_once([run], 80)
+    (line,) = [line for line in plain_frame(tick, 120, "ascii") if "searched up to" in line]
+    assert "step 19," in line and line.endswith(str(run / "mine-rank1.h5"))
+    assert frame_data(tick)["runs"][0]["alerts_searched_to"] == 19
+
+
+def test_the_mean_of_opposite_infinities_is_not_a_number() -> None:
+    each = [
+        RunSummary(f"{rank}", "x", run_id="i", rank=rank, world_size=2, last_loss=loss)
+        for rank, loss in enumerate((math.inf, -math.inf))
+    ]
+    (one,) = group_ranks(each)
+    assert math.isnan(one.last_loss)
+    assert as_one_run([replace(each[1], last_loss=1.0), each[0]]).last_loss == math.inf
 
 
 def test_a_copy_a_missing_rank_and_another_directory(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -262,3 +263,13 @@ def test_all_alerts_are_delivered_though_one_delivery_fails(csv: Path, tmp_path:
     result = RUNNER.invoke(app, [str(csv), str(second), "--exec", f'{sys.executable} -c "{program}"'])
     assert result.exit_code == 2
     assert len(counter.read_text()) == 2
+
+
+def test_what_a_command_prints_does_not_mix_with_the_json(csv: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "thermotui", "scan", "--json", str(csv), "--exec", "echo hello"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["alerts"]
+    assert result.stderr == "hello\n"

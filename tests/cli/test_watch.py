@@ -95,6 +95,7 @@ def test_a_single_frame_delivers_what_it_tells_of(log: Path, tmp_path: Path) -> 
     result = run("--json", str(log), "--exec", f'{sys.executable} -c "{program}"')
     assert result.returncode == 0
     assert json.loads(result.stdout)["runs"]
+    assert result.stderr.splitlines() == ["noise", "noise"]
     payloads = [json.loads(line) for line in written.read_text().splitlines()]
     assert [payload["alert"]["kind"] for payload in payloads] == ["loss_spike", "temperature_jump"]
     failed = run("--once", str(log), "--exec", "/nonexistent/program")
@@ -102,3 +103,23 @@ def test_a_single_frame_delivers_what_it_tells_of(log: Path, tmp_path: Path) -> 
     assert failed.stderr.splitlines() == [
         "thermotui: --exec: cannot run '/nonexistent/program' (No such file or directory)"
     ]
+
+
+def test_the_reason_that_a_failing_command_gives_is_not_swallowed(log: Path) -> None:
+    program = "import sys; sys.exit('no such channel')"
+    result = run("--once", str(log), "--exec", f'{sys.executable} -c "{program}"')
+    assert result.returncode == 2
+    assert "no such channel" in result.stderr
+    assert "no such channel" not in result.stdout
+
+
+def test_the_alerts_of_every_rank_are_delivered(tmp_path: Path) -> None:
+    for rank, name in enumerate(("mine.h5", "mine-rank1.h5")):
+        header = scripted.header("distributed", rank=rank, world_size=2)
+        with scripted.RunLogWriter.create(tmp_path / name, header) as writer:
+            writer.append("steps", step=10, time=1000.0, loss=1.0)
+            told = {"kind": "divergence", "layer": -1, "start": 5, "end": -1, "step": 7, "severity": "critical"}
+            writer.append("alerts", time=1000.0, message="the loss rises", **told)
+    result = run("--json", str(tmp_path), "--exec", f'{sys.executable} -c "print(input())"')
+    files = [Path(json.loads(line)["file"]).name for line in result.stderr.splitlines()]
+    assert files == ["mine.h5", "mine-rank1.h5"]

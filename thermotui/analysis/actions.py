@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ COMMAND_SECONDS = 60.0
 POST_SECONDS = 5.0
 ATTEMPTS = 3
 FIRST_PAUSE = 0.5
+_STDERR = 2
+"""File descriptor: a command's output must not mix with ours on standard output, which programs read."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,15 @@ def actions_of(execute: str | None, webhook: str | None, *, silent: bool = False
     return Actions(command, webhook or "", silent)
 
 
+def deliver_all(alerts: Iterable[tuple[str, Alert]], actions: Actions) -> list[str]:
+    """Deliver every alert above minor, given with the file of its run; what failed, each thing said once."""
+    failures: dict[str, None] = {}
+    for file, alert in alerts:
+        if alert.severity != "minor":
+            failures |= dict.fromkeys(actions.deliver(payload_of(file, alert)))
+    return list(failures)
+
+
 def payload_of(file: str, alert: Alert) -> dict[str, Any]:
     """The JSON of one alert: {"file", "alert": {"kind", "layer", "start", "end", …}}; NaN as None."""
     values = asdict(alert)
@@ -75,10 +86,9 @@ def payload_of(file: str, alert: Alert) -> dict[str, Any]:
 def run_command(arguments: Sequence[str], payload: dict[str, Any], *, silent: bool = False) -> None:
     """Run the program `arguments[0]` with its arguments, no shell, `payload` as JSON on its standard input.
 
-    silent: what it prints is thrown away. InputError where it cannot be started, takes longer than a minute or ends
-    with another status than 0.
+    What it prints goes to standard error; silent: is thrown away. InputError where it cannot be started, takes longer
+    than a minute or ends with another status than 0.
     """
-    where = subprocess.DEVNULL if silent else None
     try:
         done = subprocess.run(
             list(arguments),
@@ -86,8 +96,8 @@ def run_command(arguments: Sequence[str], payload: dict[str, Any], *, silent: bo
             text=True,
             timeout=COMMAND_SECONDS,
             check=False,
-            stdout=where,
-            stderr=where,
+            stdout=subprocess.DEVNULL if silent else _STDERR,
+            stderr=subprocess.DEVNULL if silent else None,
         )
     except OSError as error:
         raise InputError(f"--exec: cannot run {arguments[0]!r} ({error.strerror})") from error

@@ -42,13 +42,15 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
     """The summary of a run from those of its ranks: it stands where its lowest rank's file lies.
 
     Its state is the gravest of the ranks', its step and rate those of the slowest, its age that of the one longest
-    silent, its loss their mean; its message tells why and how the loss spreads; alerts are those of all ranks.
+    silent, its loss their mean; its message tells why and how the loss spreads; alerts are those of all ranks,
+    searched as far as in the rank least searched.
     """
     ordered = tuple(sorted(ranks, key=lambda summary: summary.rank))
     lead = ordered[0]
     gravest = max(ordered, key=lambda summary: BY_GRAVITY.index(summary.state))
     losses = [rank.last_loss for rank in ordered if not math.isnan(rank.last_loss)]
     rates = [rank.rate for rank in ordered if not math.isnan(rank.rate)]
+    searched = [rank.alerts_searched_to for rank in ordered if rank.alerts_searched_to is not None]
     return replace(
         lead,
         name=f"{lead.name} ({ranks_in_words(ordered, lead.world_size)})",
@@ -61,7 +63,9 @@ def as_one_run(ranks: Iterable[RunSummary]) -> RunSummary:
         open_alerts=sum(rank.open_alerts for rank in ordered),
         alerts=sum(rank.alerts for rank in ordered),
         flagged=tuple(alert for rank in ordered for alert in rank.flagged),
-        last_loss=math.fsum(losses) / len(losses) if losses else math.nan,
+        alerts_searched_to=min(searched, default=None),
+        # Not `math.fsum`, which raises for inf and −inf together, whose mean is NaN.
+        last_loss=sum(losses) / len(losses) if losses else math.nan,
         ranks=ordered,
     )
 

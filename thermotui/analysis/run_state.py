@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RATE_ROWS = 256
 """Rows over which the rate is taken: long enough to be steady, short enough to show a slow-down."""
 SPARK_COLUMNS = 32
-DETAILS = ("worst", "open_alerts", "alerts", "flagged", "curve_rows", "loss", "heat")
+DETAILS = ("worst", "open_alerts", "alerts", "flagged", "alerts_searched_to", "curve_rows", "loss", "heat")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RunSummary:
     age: seconds since the last row, or since the last sign of life where there is no row. rate: optimizer steps a
     second over the last rows, NaN where unknown.
     worst, open_alerts, alerts, loss, heat: empty until the run was looked at closely, see `with_details`.
-    flagged: the alerts that worst, open_alerts and alerts tell of.
+    flagged: the alerts that worst, open_alerts and alerts tell of. alerts_searched_to: see `AlertFollower.searched_to`.
     loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
     of `steps`.
     ranks: of a distributed run, of which this is then the summary as a whole.
@@ -49,6 +49,7 @@ class RunSummary:
     open_alerts: int = 0
     alerts: int = 0
     flagged: tuple[Alert, ...] = field(default=(), compare=False)
+    alerts_searched_to: int | None = field(default=None, compare=False)
     last_loss: float = math.nan
     curve_rows: int = 0
     loss: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
@@ -58,6 +59,11 @@ class RunSummary:
     rank: int = 0
     world_size: int = 1
     ranks: tuple[RunSummary, ...] = field(default=(), compare=False)
+
+    @property
+    def logs(self) -> tuple[RunSummary, ...]:
+        """The summary of each log of the run: those of its ranks, or this one."""
+        return self.ranks or (self,)
 
     @property
     def live(self) -> bool:
@@ -101,14 +107,20 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
     )
 
 
-def with_details(summary: RunSummary, log: RunLogReader, alerts: tuple[Alert, ...]) -> RunSummary:
-    """The summary with its curves and alerts. Raises RunLogError where the file cannot be read."""
+def with_details(
+    summary: RunSummary, log: RunLogReader, alerts: tuple[Alert, ...], searched_to: int | None
+) -> RunSummary:
+    """The summary with its curves and alerts, which were searched as `AlertFollower.searched_to` says.
+
+    Raises RunLogError where the file cannot be read.
+    """
     return replace(
         summary,
         worst=max((alert.severity for alert in alerts), key=SEVERITIES.index, default=None),
         open_alerts=sum(alert.end is None for alert in alerts),
         alerts=len(alerts),
         flagged=alerts,
+        alerts_searched_to=searched_to,
         curve_rows=log.length("steps"),
         loss=_spark(log, "steps", "loss"),
         heat=_spark(log, "thermo", "heat"),

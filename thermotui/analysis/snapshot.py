@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,6 @@ class RunSnapshot:
     curves: an overview per stream, its means smoothed over a half-life of `smoothing` rows where that is not 0.
     at: the step under the cursor as asked; None without one. rows_at: per stream, the last row at or before it, or
     before the end of the steps asked for, one row each.
-    alerts_searched_to: see `AlertFollower.searched_to`.
     interval_balances: the balance of each valid reservoir interval of the run as a whole.
     rows: the log browser's rows from `rows_start`; lengths: rows in each stream.
     """
@@ -89,7 +88,6 @@ class RunSnapshot:
     alerts: tuple[Alert, ...] = ()
     valid_intervals: tuple[Interval, ...] = ()
     alerts_recorded: bool = True
-    alerts_searched_to: int | None = None
     at: int | None = None
     rows_at: dict[str, NDArray[np.void]] = field(default_factory=dict)
     autocorrelation: Autocorrelation | None = None
@@ -110,6 +108,13 @@ class Tick:
     query: Query
     summaries: tuple[RunSummary, ...]
     snapshots: tuple[RunSnapshot, ...]
+
+
+class Reading(Protocol):
+    """Whoever answers queries: the reading process, a workspace in this process, or who stands between."""
+
+    def ask(self, query: Query) -> Tick | None:
+        """The answer; None where there is none this time."""
 
 
 def take_snapshot(
@@ -134,7 +139,6 @@ def take_snapshot(
         alerts=follower.alerts,
         valid_intervals=follower.valid_intervals(summary.step),
         alerts_recorded=follower.recorded,
-        alerts_searched_to=follower.searched_to,
         at=query.at,
         rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], last if query.at is None else query.at),
         autocorrelation=_autocorrelation(log, lengths["autocorrelation"], query.at) if query.autocorrelation else None,

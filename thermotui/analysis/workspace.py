@@ -213,7 +213,7 @@ class Workspace:
         run.follower = run.follower or AlertFollower(log.header)
         run.complete = run.follower.follow(log, log.state(now))
         run.looked_closely = time.monotonic()
-        run.summary = with_details(run.summary, log, run.follower.alerts)
+        run.summary = with_details(run.summary, log, run.follower.alerts, run.follower.searched_to)
 
     def _answers(self, query: Query) -> Iterator[RunSnapshot]:
         for path in query.runs:

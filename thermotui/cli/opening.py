@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,13 +123,18 @@ def open_screen(request: Request) -> None:
 
 
 def _notifier(screen: WatchApp) -> Callable[[str], None]:
-    """Says on the screen what could not be delivered; after the screen is left, standard error says it."""
+    """Says on the screen what could not be delivered; after the screen is left, standard error says it.
+
+    For any thread: it posts and neither waits for the screen nor raises.
+    """
 
     def notify(sentence: str) -> None:
         from thermotui.analysis.format import printable
 
         if screen.is_running:
-            screen.call_from_thread(screen.notify, printable(sentence), severity="error", markup=False)
+            # The screen may be left, and its event loop closed, between the question and the post.
+            with suppress(RuntimeError):
+                screen.notify(printable(sentence), severity="error", markup=False)
 
     return notify
 

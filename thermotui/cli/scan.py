@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from thermotui.analysis.actions import Actions
     from thermotui.analysis.evidence import Gained
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
@@ -59,7 +58,7 @@ def scan(
 
     Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered.
     """
-    from thermotui.analysis.actions import actions_of
+    from thermotui.analysis.actions import actions_of, deliver_all
     from thermotui.analysis.scanning import is_run_log, scan_file, to_json
     from thermotui.detect.settings import preset as settings_of
     from thermotui.errors import InputError
@@ -87,7 +86,7 @@ def scan(
         console = table_console()
         for scanned in scans:
             _print(console, scanned, every=every)
-    failures = _act(scans, actions)
+    failures = deliver_all(((str(scanned.file), alert) for scanned in scans for alert in scanned.alerts), actions)
     for failure in failures:
         typer.echo(f"thermotui: {failure}", err=True)
     if failures:
@@ -111,18 +110,6 @@ def _kinds(fail_on: Sequence[str] | None) -> frozenset[str] | None:
 
 def _fails(alert: Alert, kinds: frozenset[str] | None) -> bool:
     return alert.severity != "minor" if kinds is None else alert.kind in kinds
-
-
-def _act(scans: Sequence[Scan], actions: Actions) -> list[str]:
-    """Deliver every alert above minor; what failed, each thing said once."""
-    from thermotui.analysis.actions import payload_of
-
-    failures: dict[str, None] = {}
-    for scanned in scans if actions else ():
-        for alert in scanned.alerts:
-            if alert.severity != "minor":
-                failures |= dict.fromkeys(actions.deliver(payload_of(str(scanned.file), alert)))
-    return list(failures)
 
 
 def _print(console: Console, scanned: Scan, *, every: bool) -> None:

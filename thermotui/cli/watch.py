@@ -51,7 +51,8 @@ def watch(
         # The screen is up sooner without an HTTP client.
         from thermotui.analysis.actions import actions_of
 
-        actions = actions_of(execute, webhook, silent=True)
+        # What a command prints would spoil the live screen, and nothing else.
+        actions = actions_of(execute, webhook, silent=not (once or json))
     if once or json:
         places = places_of(paths or [])
         if theme:
@@ -81,13 +82,9 @@ def _print_frame(places: list[Path], *, as_json: bool, ascii_only: bool) -> Tick
 
 def _act(tick: Tick, actions: Actions) -> None:
     """Deliver every alert above minor of the frame; InputError saying what failed."""
-    from thermotui.analysis.actions import payload_of
+    from thermotui.analysis.actions import deliver_all
     from thermotui.errors import InputError
 
-    failures: dict[str, None] = {}
-    for snapshot in tick.snapshots:
-        for alert in snapshot.alerts:
-            if alert.severity != "minor":
-                failures |= dict.fromkeys(actions.deliver(payload_of(snapshot.path, alert)))
-    if failures:
+    flagged = ((log.path, alert) for run in tick.summaries for log in run.logs for alert in log.flagged)
+    if failures := deliver_all(flagged, actions):
         raise InputError("; ".join(failures))

@@ -171,11 +171,15 @@ def coloured_layers(
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
     error = max(1.0 / math.sqrt(window), bound / 1.96 if bound > 0 else 0.0)
-    excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
+    # A log is not trusted input: infinities on both sides give NaN, which rejects nothing.
+    with np.errstate(invalid="ignore"):
+        excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
     known = np.logical_not(np.isnan(excess).all(axis=1))
     lags = np.where(known, np.argmax(np.abs(np.nan_to_num(excess)), axis=1), 0)
     strongest = np.abs(excess[np.arange(len(excess)), lags])
-    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in (strongest / error).tolist()])
+    with np.errstate(invalid="ignore"):
+        scores = strongest / error
+    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in scores.tolist()])
     p_values[~known] = math.nan
     # Windows are looked at again and again: one look may spend only what one jump test spends on fifty looks.
     rejected = benjamini_hochberg(p_values, settings.fdr / 50) & (strongest > settings.colour_lags)

@@ -80,7 +80,9 @@ class ScaleChange:
         self._jumped: dict[int, tuple[int, float, float]] = {}
 
     def feed(self, values: NDArray[np.float64], steps: NDArray[np.int64]) -> list[Change]:
-        """Look at n more measurements, float64 [n, L]; a NaN stands for the measurement before it."""
+        """Look at n more measurements, float64 [n, L]; what is not finite stands for the measurement before it."""
+        # One infinity would stay in the running sums, whose differences would be NaN for the rest of the run.
+        values = np.where(np.isfinite(values), values, np.nan)
         changes: list[Change] = []
         position = 0
         while position < len(values):

@@ -165,9 +165,11 @@ class ThermodynamicRules:
             self._work_pairs.append((work - self._last["work"], second - self._last["work_half_variance"]))
         if len(self._work_pairs) == 16 and not math.isnan(second):
             first, other = np.array(self._work_pairs).T
-            gap, size = abs(float(np.sum(first - other))), max(abs(float(first.sum())), abs(float(other.sum())))
-            difference = first - other
-            se = float(np.std(difference, ddof=1)) * math.sqrt(len(difference))
+            # A log is not trusted input: infinities of both signs give NaN, and no comparison with it holds.
+            with np.errstate(invalid="ignore"):
+                difference = first - other
+                gap, size = abs(float(difference.sum())), max(abs(float(first.sum())), abs(float(other.sum())))
+                se = float(np.std(difference, ddof=1)) * math.sqrt(len(difference))
             if gap > self._settings.sampler_disagreement * size and gap > 5 * se and gap > _ROUNDING:
                 reasons.append(
                     f"two estimates of the last 16 works, {first.sum():.3g} and {other.sum():.3g} nats, disagree"
@@ -177,7 +179,7 @@ class ThermodynamicRules:
         if not math.isnan(relaxation) and broken is not None and broken.end is None and broken.severity == "critical":
             reasons.append("the chains break the second law")
         self._relaxations.append(relaxation)
-        level = float(np.mean(self._relaxations)) if len(self._relaxations) == 4 else math.nan
+        level = sum(self._relaxations) / 4 if len(self._relaxations) == 4 else math.nan
         lasting = self._book.latest("sampler_not_equilibrated")
         stuck = lasting is not None and lasting.end is None
         if level > (_MOVING if stuck else _STUCK):

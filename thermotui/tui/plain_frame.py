@@ -41,20 +41,25 @@ def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
     """The lines of the frame: the list of runs, then each run's balance, charts and alerts."""
     for summary in tick.summaries:
         yield from _run_lines(summary)
+    runs = {run.path: run for run in tick.summaries}
     for snapshot in tick.snapshots:
+        run = runs[snapshot.path]
         yield ""
         yield _title(snapshot)
         if snapshot.balance:
             yield from _balance_lines(snapshot.balance, width)
         for panel in FRAME_PANELS:
             yield from _chart_lines(panel, snapshot, width, mode)
-        for alert in snapshot.alerts:
-            yield printable(f"{alert.severity:8} {_span(alert)}  {words_of(alert.kind)}: {alert.message}")
-        if snapshot.alerts_searched_to is not None:
-            yield printable(
-                f"the writer recorded no alerts; searched up to step {snapshot.alerts_searched_to}, "
-                f"the whole run: thermotui scan {snapshot.path}"
-            )
+        for log in run.logs:
+            rank = f"rank {log.rank}: " if run.ranks else ""
+            for alert in log.flagged:
+                yield printable(f"{alert.severity:8} {_span(alert)}  {rank}{words_of(alert.kind)}: {alert.message}")
+        for log in run.logs:
+            if log.alerts_searched_to is not None:
+                yield printable(
+                    f"the writer recorded no alerts; searched up to step {log.alerts_searched_to}, "
+                    f"the whole run: thermotui scan {log.path}"
+                )
 
 
 def frame_data(tick: Tick) -> dict[str, Any]:
@@ -164,7 +169,8 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
         "ensemble_varies": header.ensemble_varies,
         "marginal": header.marginal,
         "alerts": [
-            {
+            ({"rank": log.rank} if summary.ranks else {})
+            | {
                 "kind": alert.kind,
                 "layer": alert.layer,
                 "start": alert.start,
@@ -174,9 +180,10 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
                 "p_value": _finite(alert.p_value),
                 "message": alert.message,
             }
-            for alert in snapshot.alerts
+            for log in summary.logs
+            for alert in log.flagged
         ],
-        "alerts_searched_to": snapshot.alerts_searched_to,
+        "alerts_searched_to": summary.alerts_searched_to,
         "valid_intervals": [
             {"layer": interval.layer, "start": interval.start, "end": interval.end}
             for interval in snapshot.valid_intervals

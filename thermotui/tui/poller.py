@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Protocol
 
 from thermotui.analysis.format import format_duration
-from thermotui.analysis.snapshot import Query, Tick
+from thermotui.analysis.snapshot import Query, Reading
 from thermotui.errors import InputError
 from thermotui.tui.mailbox import Mailbox
 
 RESTART_PAUSE = 0.5
-
-
-class Reading(Protocol):
-    """Whoever answers queries: the reading process, or a workspace in this process."""
-
-    def ask(self, query: Query) -> Tick | None:
-        """The answer; None where there is none this time."""
 
 
 class Poller(threading.Thread):
