@@ -7,6 +7,7 @@ be read, for the watchdog) any number of times and then one `Tick`, or one `Inpu
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pickle
@@ -15,8 +16,6 @@ import struct
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
-
-from thermotui.analysis.memory import give_back_large_blocks
 
 LENGTH = struct.Struct("<Q")
 DEADLINE = 10
@@ -67,6 +66,10 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replie
     from thermotui.analysis.workspace import Workspace
     from thermotui.errors import InputError
 
+    # What is imported stays: looking through it took twenty times as long as to pickle an answer.
+    gc.freeze()
+    gc.enable()
+
     def about_to_read(path: str) -> None:
         write_frame(replies, path)
         arm(DEADLINE)
@@ -88,6 +91,10 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replie
 
 def main() -> None:
     """Take the pipes for itself, so that nothing else written to standard output can end up in a frame."""
+    # Here, since the screen imports this module before it starts the process.
+    from thermotui.analysis.memory import give_back_large_blocks
+
+    gc.disable()
     give_back_large_blocks()
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     replies = os.fdopen(os.dup(1), "wb", buffering=0)

@@ -1,30 +1,26 @@
-"""What one tick of the screen needs: frozen answers, made of numpy arrays, to one frozen question."""
+"""What one tick of the screen needs: frozen answers, made of numpy arrays, to one frozen question.
+
+Imports nothing heavy: the screen asks before it has imported what it draws the answers with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from thermotui.analysis.balance import BalanceSheet, balance_between, balance_sheet
-from thermotui.analysis.run_state import RunSummary
-from thermotui.analysis.smoothing import smoothed
-from thermotui.detect.alert import Alert
-from thermotui.detect.intervals import Interval
-from thermotui.runlog.schema import Header
-
 if TYPE_CHECKING:
-    from thermotui.analysis.monitoring import AlertFollower
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from thermotui.analysis.balance import BalanceSheet
+    from thermotui.analysis.run_state import RunSummary
+    from thermotui.detect.alert import Alert
+    from thermotui.detect.intervals import Interval
     from thermotui.runlog.overview import Overview
-    from thermotui.runlog.reader import RunLogReader
+    from thermotui.runlog.schema import Header
 
 SMOOTHED = ("steps", "reservoir")
 """Streams of noisy values. Running totals have no noise to smooth: an exponential mean would only lag behind them."""
-MAXIMUM_ROWS = 4096
-"""Rows that one question may ask of the log browser: what a screen can scroll through in one answer."""
 
 
 @dataclass(frozen=True)
@@ -115,98 +111,3 @@ class Reading(Protocol):
 
     def ask(self, query: Query) -> Tick | None:
         """The answer; None where there is none this time."""
-
-
-def take_snapshot(
-    log: RunLogReader, lengths: dict[str, int], summary: RunSummary, follower: AlertFollower, query: Query
-) -> RunSnapshot:
-    """Answer `query` for one open, freshly refreshed log. Raises RunLogError where the file cannot be read."""
-    first, last = query.steps or (0, max(summary.step, 0))
-    curves = {}
-    for stream, names in query.fields:
-        start, stop = _rows_around(log, lengths[stream], stream, first, last)
-        if stop > start:
-            curves[stream] = log.overview(stream, names, start, stop, query.columns)
-            if query.smoothing and stream in SMOOTHED:
-                curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
-    return RunSnapshot(
-        path=summary.path,
-        header=log.header,
-        summary=summary,
-        lengths=dict(lengths),
-        curves=curves,
-        smoothing=query.smoothing,
-        alerts=follower.alerts,
-        valid_intervals=follower.valid_intervals(summary.step),
-        alerts_recorded=follower.recorded,
-        at=query.at,
-        rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], last if query.at is None else query.at),
-        autocorrelation=_autocorrelation(log, lengths["autocorrelation"], query.at) if query.autocorrelation else None,
-        balance=balance_sheet(log) if query.balance else None,
-        interval_balances=_interval_balances(log, follower, summary.step) if query.balance else (),
-        rows=_rows(log, lengths, query.rows) if query.rows else None,
-        rows_start=query.rows.start if query.rows else 0,
-    )
-
-
-def _rows_around(log: RunLogReader, length: int, stream: str, first: int, last: int) -> tuple[int, int]:
-    """The rows in [first, last] and one on either side, so that lines run to the edge of a chart."""
-    if length == 0:
-        return 0, 0
-    start, stop = log.row_range(stream, first, last)
-    return max(0, start - 1), min(length, stop + 1)
-
-
-def _row_at(log: RunLogReader, length: int, stream: str, step: int) -> int | None:
-    """The last row at or before `step`; None where there is none."""
-    if length == 0:
-        return None
-    _, stop = log.row_range(stream, 0, step)
-    return stop - 1 if stop > 0 else None
-
-
-def _rows_at(
-    log: RunLogReader, lengths: dict[str, int], streams: Sequence[str], step: int
-) -> dict[str, NDArray[np.void]]:
-    found = {}
-    for stream in streams:
-        row = _row_at(log, lengths[stream], stream, step)
-        if row is not None:
-            found[stream] = log.read(stream, start=row, stop=row + 1)
-    return found
-
-
-def _autocorrelation(log: RunLogReader, length: int, at: int | None) -> Autocorrelation | None:
-    row = length - 1 if at is None else _row_at(log, length, "autocorrelation", at)
-    if row is None or row < 0:
-        return None
-    window = log.read("autocorrelation", start=row, stop=row + 1)[0]
-    return Autocorrelation(
-        step=int(window["step"]),
-        window=int(window["window"]),
-        bound=float(window["bound"]),
-        values=window["autocorrelation"],
-        expected_echo=window["expected_echo"],
-    )
-
-
-def _interval_balances(
-    log: RunLogReader, follower: AlertFollower, last_step: int
-) -> tuple[tuple[Interval, BalanceSheet], ...]:
-    """The balance of each valid interval: between its first and its last row of `thermo` within [start, end)."""
-    sheets = []
-    for interval in follower.valid_intervals(last_step):
-        if interval.layer != -1:
-            continue
-        start, stop = log.row_range("thermo", interval.start, interval.end - 1)
-        if stop - start < 2:
-            continue
-        rows = [log.read("thermo", start=row, stop=row + 1)[0] for row in (start, stop - 1)]
-        sheets.append((interval, balance_between(log.header, *rows)))
-    return tuple(sheets)
-
-
-def _rows(log: RunLogReader, lengths: dict[str, int], query: RowsQuery) -> NDArray[np.void]:
-    start = min(max(0, query.start), lengths[query.stream])
-    stop = min(lengths[query.stream], start + min(query.count, MAXIMUM_ROWS))
-    return log.read(query.stream, start=start, stop=stop)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from thermotui.analysis.answering import take_snapshot
 from thermotui.analysis.monitoring import AlertFollower
 from thermotui.analysis.ranks import group_ranks
 from thermotui.analysis.run_state import RunSummary, summarise, with_details, with_details_of
-from thermotui.analysis.snapshot import Query, RunSnapshot, Tick, take_snapshot
+from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS

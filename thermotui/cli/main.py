@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 from thermotui.errors import InputError
 
@@ -24,6 +23,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception:  # noqa: BLE001  # the last guard: whatever it is, it must not pass for "anomalies found"
+        import traceback
+
         traceback.print_exc()
         sys.exit(FAULT)
     sys.exit(status if isinstance(status, int) else 0)

@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from thermotui.errors import InputError
 
@@ -21,10 +20,11 @@ if TYPE_CHECKING:
 FIRST_LOOK = 1.0
 """Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
 LOW_BANDWIDTH_INTERVAL = 5.0
+SWITCH_INTERVAL = 0.0005
+"""Seconds that the thread which takes what was read waits, piece by piece, for the one that draws; Python's is 0.005."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What `thermotui watch` was asked for. paths: as given, none for the usual places; interval: in seconds."""
 
     paths: tuple[Path, ...] = ()
@@ -74,13 +74,14 @@ def open_screen(request: Request) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # What is imported stays: the collector would look through it again and again.
     gc.disable()
-    from thermotui.analysis.memory import give_back_large_blocks
-
-    give_back_large_blocks()
-    # The reading process imports HDF5, and reads, while this one imports the screen.
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    # The reading process imports HDF5, and reads, while this one imports the screen: it is started first of all.
     from thermotui.tui.reading import ReadingProcess
 
     with ReadingProcess(places) as process, ExitStack() as stack:
+        from thermotui.analysis.memory import give_back_large_blocks
+
+        give_back_large_blocks()
         from thermotui.tui.mailbox import Mailbox
         from thermotui.tui.poller import Poller
 
@@ -93,6 +94,8 @@ def open_screen(request: Request) -> None:
         poller = Poller(delivery or process, interval, Mailbox())
         poller.start()
         stack.callback(poller.stop)
+        from textual.geometry import Size
+
         from thermotui.tui.app import Settings, WatchApp
         from thermotui.tui.preferences import load_preferences, preferences_file
         from thermotui.tui.session import Session, load_session, save_session, session_file
@@ -108,6 +111,8 @@ def open_screen(request: Request) -> None:
         first = poller.mailbox.look(FIRST_LOOK)
         if first is not None and all(run.problem for run in first.summaries):
             raise InputError(first.summaries[0].problem)
+        if first is not None:
+            screen.prepare(first, Size(*os.get_terminal_size(sys.stdout.fileno())))
         if delivery:
             delivery.tell = _notifier(screen)
         screen.run(mouse=not request.low_bandwidth)

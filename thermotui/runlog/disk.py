@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 NETWORK_FILE_SYSTEMS = (
     "nfs",
@@ -72,13 +72,18 @@ def divert(descriptor: int) -> None:
     Once a write has failed HDF5 can neither flush nor close, and ends the process at its exit, whatever is caught. So
     its `descriptor` is pointed at a nameless, empty file, where every write succeeds.
     """
+    with nameless_file() as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+
+
+def nameless_file() -> BinaryIO:
+    """An empty file to write and read, which is gone once nobody has it open; in memory where the system has that."""
     if hasattr(os, "memfd_create"):
-        nowhere = os.memfd_create("thermotui")
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-    else:
-        with tempfile.TemporaryFile() as scratch:
-            os.dup2(scratch.fileno(), descriptor)
+        return os.fdopen(os.memfd_create("thermotui"), "w+b")
+    # Slow to import, on the way to every reader.
+    import tempfile
+
+    return tempfile.TemporaryFile()  # type: ignore[unreachable,unused-ignore]
 
 
 def reason_of(error: Exception) -> str:

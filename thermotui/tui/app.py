@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 
+from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
@@ -68,7 +70,7 @@ class WatchApp(App[None]):
         self._theme_chosen = False
         self.poller = poller
         session = self.settings.session
-        self.main = MainScreen(session.view, self._first_look(session), self.settings.save_to)
+        self.main = MainScreen(session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take)
         self.main.restore(session)
         preferences = self.settings.preferences
         self._themes = all_themes(preferences.themes)
@@ -85,6 +87,12 @@ class WatchApp(App[None]):
             hidden_panels=frozenset(session.hidden_panels),
             acknowledged=frozenset(session.acknowledged),
         )
+
+    def prepare(self, tick: Tick, size: Size) -> None:
+        """Before it runs: ask for what it will show first, on a terminal of that size, of the runs in `tick`."""
+        query = self.main.prepare(tick, size)
+        if query is not None:
+            self.poller.query = query
 
     def get_driver_class(self) -> type[Driver]:
         """The platform's driver, sending only the cells that differ, and ASCII alone where that is wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
@@ -31,6 +33,11 @@ from thermotui.tui.widgets.run_list import RunList
 from thermotui.tui.widgets.table import Table
 
 MINIMUM_SIZE = (40, 10)
+LINES = 2
+"""Those above and below the stage."""
+SIDE_WIDTH = 26
+SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-wide": 32}
+"""Cells that the list of runs takes, by the class of the screen that decides: as the style sheet below has it."""
 MAXIMUM_MARKED = 8
 KEPT_SNAPSHOTS = 2
 """Runs last shown that are still at hand when one goes back to them."""
@@ -87,11 +94,13 @@ class MainScreen(ChartScreen):
             super().__init__()
             self.query = query
 
-    def __init__(self, view: str, look: Look, save_to: Path) -> None:
+    def __init__(self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None]) -> None:
+        """`waiting` gives what has been read by the time that the screen is first drawn."""
         super().__init__(save_to)
         self.runs: tuple[RunSummary, ...] = ()
         self.snapshots: dict[str, RunSnapshot] = {}
-        self._first_view = view
+        self._first_stage = Stage(self.steps, view, id="stage")
+        self._waiting = waiting
         self.set_reactive(MainScreen.look, look)
 
     def compose(self) -> ComposeResult:
@@ -101,7 +110,7 @@ class MainScreen(ChartScreen):
             with Vertical(id="side"):
                 yield RunList(id="runs")
                 yield Input(placeholder="words, name=value", id="filter", compact=True)
-            yield Stage(self.steps, self._first_view, id="stage")
+            yield self._first_stage
         yield Line(id="status")
         yield Line(id="grow")
 
@@ -111,6 +120,10 @@ class MainScreen(ChartScreen):
         self.stage.look = self.look
         self.set_class(self.look.mode == "ascii", "-ascii")
         self.set_class(self.stage.name_shown == "overview", "-overview")
+        # What is known already belongs into the first frame: a second one would take as long again.
+        tick = self._waiting()
+        if tick is not None:
+            self.take(tick)
         self.call_after_refresh(self.focus_view)
         self.set_interval(WAKING_SECONDS, self._wake)
         self.post_message(self.Ready())
@@ -119,6 +132,23 @@ class MainScreen(ChartScreen):
         """The focus is where the view wants it at first; up and down then move there and not among the runs."""
         selector = self.stage.view.focused_first
         self.set_focus(self.stage.view.query_one(selector) if selector else None)
+
+    def prepare(self, tick: Tick, size: Size) -> Query | None:
+        """Before it is mounted: fit a terminal of that size, select one of the runs in `tick`, and ask for that one.
+
+        The answer comes while the screen is made, and the first layout is the last. None where it is not yet known what
+        to ask.
+        """
+        self._fit(size)
+        self.set_class(self._first_stage.name_shown == "overview", "-overview")
+        self.runs = tick.summaries
+        shown = self._arranged()
+        if not shown:
+            return None
+        self.set_reactive(MainScreen.selected, shown[0][1].path)
+        side = next((width for name, width in SIDE_WIDTHS.items() if self.has_class(name)), SIDE_WIDTH)
+        query = Query(runs=(self.selected,), columns=_columns(size.width), smoothing=self.look.smoothing)
+        return self._first_stage.ask_first(query, Size(size.width - side, size.height - LINES), self.look)
 
     def ask(self) -> None:
         """Say what is needed for what is shown."""
@@ -129,7 +159,7 @@ class MainScreen(ChartScreen):
         query = Query(
             runs=tuple(runs)[:MAXIMUM_MARKED] if self.stage.view.several else tuple(runs)[:1] if self.selected else (),
             steps=None if steps is None else (max(0, int(steps[0])), max(0, int(steps[1]) + 1)),
-            columns=max(64, 4 * self.size.width),
+            columns=_columns(self.size.width),
             at=None if cursor is None else max(0, int(cursor)),
             smoothing=self.look.smoothing,
         )
@@ -211,13 +241,16 @@ class MainScreen(ChartScreen):
 
     def on_resize(self, event: Resize) -> None:
         """Too small a terminal is told to grow."""
-        width, height = event.size
+        self._fit(event.size)
+        self.query_one("#grow", Line).parts = (f"grow {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
+        self.ask()
+
+    def _fit(self, size: Size) -> None:
+        width, height = size
         self.set_class(width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1], "-small")
         self.set_class(width < 100, "-narrow")
         self.set_class(width >= 140, "-wide")
         self.set_class(width < 60, "-slim")
-        self.query_one("#grow", Line).parts = (f"grow {MINIMUM_SIZE[0]}×{MINIMUM_SIZE[1]}",)
-        self.ask()
 
     def watch_selected(self) -> None:
         """Ask for the newly selected run; what is known of it is shown at once."""
@@ -351,3 +384,8 @@ class MainScreen(ChartScreen):
         self.paused = not self.paused
         self.ask()
         self._show_status()
+
+
+def _columns(width: int) -> int:
+    """Buckets to ask for on a terminal so many cells wide."""
+    return max(64, 4 * width)

@@ -8,19 +8,21 @@ from __future__ import annotations
 import select
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
 
 from thermotui.analysis.reading_process import DEADLINE, read_frame, write_frame
 from thermotui.errors import InputError
+from thermotui.runlog.disk import nameless_file
 
 if TYPE_CHECKING:
     from thermotui.analysis.snapshot import Query, Tick
 
 PATIENCE = DEADLINE + 2.0
 """Seconds without a frame after which the process is killed; where the kernel has an alarm, that comes first."""
+AT_ONCE = 1 << 20
+"""Bytes to take from the pipe at a time."""
 MAXIMUM_DEATHS = 3
 """Deaths in a row, not while reading any file, after which there is no use in another start."""
 
@@ -39,7 +41,7 @@ class ReadingProcess:
         self._reading = ""
         self._deaths = 0
         self._closed = False
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        self._errors = nameless_file()
         self._child = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -117,13 +119,18 @@ class _Answers:
 
     def __init__(self, child: subprocess.Popen[bytes], patience: float) -> None:
         self._child, self._patience = child, patience
+        self._come = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
         """Up to so many bytes; none at the end of the pipe, as after a kill."""
-        pipe = _pipe(self._child.stdout)
-        if not select.select([pipe], [], [], self._patience)[0]:
-            self._child.kill()
-        return pipe.read(size)
+        if not self._come:
+            pipe = _pipe(self._child.stdout)
+            if not select.select([pipe], [], [], self._patience)[0]:
+                self._child.kill()
+            # All that is there: after each call the interpreter's lock must be waited for, which a busy screen has.
+            self._come = memoryview(pipe.read(AT_ONCE))
+        taken, self._come = self._come[:size], self._come[size:]
+        return bytes(taken)
 
 
 def _pipe(pipe: IO[bytes] | None) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -110,6 +111,10 @@ class Stage(Widget):
         self.view.selected = self.selected
         self.view.summaries = self.summaries
         self.view.snapshots = self.snapshots
+
+    def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
+        """What the first view will need once it is mounted in a stage of that size; None where only time will tell."""
+        return self.view.ask_first(query, size, look)
 
     def ask(self, query: Query) -> Query:
         """What the view shown needs."""

@@ -79,8 +79,10 @@ class CellWidget(Widget):
         self.app.theme_changed_signal.subscribe(self, self._theme_changed)
 
     def on_resize(self) -> None:
-        self._frame = None
-        self.redraw()
+        # Whoever was painted at this size already drew itself then.
+        if not self._fits():
+            self._frame = None
+            self.redraw()
 
     def on_hide(self) -> None:
         """Keep nothing for what is not in sight."""
@@ -115,7 +117,14 @@ class CellWidget(Widget):
         """One row of the frame as a strip with a segment for each run of one style."""
         return self._row(y, self.size.width)
 
+    def _fits(self) -> bool:
+        """Whether there is a frame of the present size."""
+        return self._frame is not None and (self._frame.width, self._frame.height) == self.size
+
     def _row(self, y: int, width: int) -> Strip:
+        if not self._fits() and self.size:
+            # A new place is painted before the event that tells of it.
+            self._frame, self._runs = self.draw_frame(*self.size), None
         frame = self._frame
         if frame is None or y >= frame.height or frame.width != width:
             return Strip.blank(width, self._style(0, 0))

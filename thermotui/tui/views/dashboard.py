@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Grid
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -77,6 +78,8 @@ class Dashboard(View):
         self._view = view
         self._absent: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
+        self._expected: tuple[Size, frozenset[str]] | None = None
+        """The size and the hidden panels to lay out for before there is a size."""
 
     def compose(self) -> ComposeResult:
         """All panels, of which some are shown."""
@@ -89,8 +92,14 @@ class Dashboard(View):
                 else:
                     yield Chart(view=self._view, id=f"panel-{name}")
 
+    def on_mount(self) -> None:
+        """Lay the panels out for the size that is expected, so that the first layout is the last."""
+        if self._expected is not None:
+            self._arrange()
+
     def on_resize(self) -> None:
         """Another size holds another number of panels."""
+        self._expected = None
         self._arrange()
 
     def watch_full(self) -> None:
@@ -111,11 +120,16 @@ class Dashboard(View):
         """Names of the panels shown, in order."""
         return self._shown
 
-    def _arrange(self) -> None:
-        columns, rows = grid_shape(self.size.width, self.size.height)
-        wanted = [name for name in ORDER if name not in self.look.hidden_panels and name not in self._absent]
+    def _fitting(self) -> tuple[int, tuple[str, ...]]:
+        """Columns of the grid, and the panels that there is room for."""
+        size, hidden = self._expected or (self.size, self.look.hidden_panels)
+        columns, rows = grid_shape(size.width, size.height)
+        wanted = [name for name in ORDER if name not in hidden and name not in self._absent]
         shown = (self.full,) if self.full else tuple(wanted[: columns * rows])
-        columns = min(columns, len(shown)) or 1
+        return min(columns, len(shown)) or 1, shown
+
+    def _arrange(self) -> None:
+        columns, shown = self._fitting()
         grid = self.query_one(Grid)
         grid.styles.grid_size_columns = columns
         grid.styles.grid_size_rows = -(-len(shown) // columns)
@@ -132,10 +146,13 @@ class Dashboard(View):
         if query.steps is not None:
             dots = max((chart.columns for chart in self.query(Chart) if chart.display), default=0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
-        fields = fields_of(tuple(BY_NAME[name] for name in self._shown if name in BY_NAME))
-        if "temperature" in self._shown:
-            fields = merge_fields(fields, LayerPanel.FIELDS)
-        return replace(query, fields=fields)
+        return replace(query, fields=_fields(self._shown))
+
+    def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
+        """The columns of the panels that a dashboard of that size holds, and that it will begin with."""
+        self._expected = size, look.hidden_panels
+        _, shown = self._fitting()
+        return replace(query, fields=_fields(shown))
 
     def watch_snapshots(self) -> None:
         """Draw what is new."""
@@ -167,6 +184,11 @@ class Dashboard(View):
                 widget.snapshot = snapshot
         if snapshot is not None:
             self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
+
+
+def _fields(shown: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    fields = fields_of(tuple(BY_NAME[name] for name in shown if name in BY_NAME))
+    return merge_fields(fields, LayerPanel.FIELDS) if "temperature" in shown else fields
 
 
 def merge_fields(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -71,6 +72,13 @@ class View(Widget):
     def snapshot(self) -> RunSnapshot | None:
         """The selected run; None before its first answer, or where it cannot be read."""
         return self.snapshots[0] if self.snapshots else None
+
+    def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
+        """What `ask` will say once the view has that size, in cells, and that look; None where only time will tell.
+
+        Called before the view is mounted, when no reactive attribute may be read.
+        """
+        return None
 
     def ask(self, query: Query) -> Query:
         """Add to the query what this view needs."""
