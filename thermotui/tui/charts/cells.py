@@ -32,6 +32,8 @@ class CellWidget(Widget):
         self._frame: Frame | None = None
         self._runs: list[list[tuple[str, int, int]]] | None = None
         self._palette: Palette | None = None
+        self._own_style: Style | None = None
+        """That of the widget, which Textual works out anew from all that it stands in whenever it is asked."""
         self._styles: dict[tuple[int, int], Style] = {}
         self._place = Place(self)
         self._numbers: NDArray[np.uint32] | None = None
@@ -97,7 +99,7 @@ class CellWidget(Widget):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._palette = self._numbers = None
+        self._palette = self._numbers = self._own_style = None
         self._styles.clear()
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -149,7 +151,9 @@ class CellWidget(Widget):
         if key not in self._styles:
             if self._palette is None:
                 self._palette = palette_of(self.app)
-            style = self.rich_style
+            if self._own_style is None:
+                self._own_style = self.rich_style
+            style = self._own_style
             if foreground:
                 style += Style(color=self._palette.colours[ROLES[foreground]])
             if background:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -94,6 +95,19 @@ class Table(ScrollView, can_focus=True):
         self._empty = empty
         self._natural = [0] * len(columns)
         self._measured_in_ascii = False
+        self._own_style: Style | None = None
+
+    def notify_style_update(self) -> None:
+        """The styles are others."""
+        super().notify_style_update()
+        self._own_style = None
+
+    @property
+    def own_style(self) -> Style:
+        """That of the table, which Textual works out anew from all that it stands in whenever it is asked."""
+        if self._own_style is None:
+            self._own_style = self.rich_style
+        return self._own_style
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -228,7 +242,7 @@ class Table(ScrollView, can_focus=True):
             return self._strip_of([(text, "table--muted")], width, False)
         index = y - self._header + self.scroll_offset.y
         if index >= len(self.rows):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.own_style)
         row = self.rows[index]
         return self._strip(row.cells, width, "", row.key == self.cursor)
 
@@ -252,4 +266,4 @@ class Table(ScrollView, can_focus=True):
         for text, component in parts:
             style = marked or self.get_component_rich_style(component)
             segments.append(Segment(text, style))
-        return Strip(segments).adjust_cell_length(width, marked or self.rich_style)
+        return Strip(segments).adjust_cell_length(width, marked or self.own_style)
