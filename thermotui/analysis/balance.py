@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ ROUNDING = 1e-9
 """Nats: what float64 sums over a whole run may leave of an identity that holds exactly."""
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """One figure of the balance at one step, in nats (`learning_efficiency` is a ratio).
 
     standard_error is NaN where none is known and 0 where the figure is exact. kind: "estimate", or one of
@@ -46,8 +45,7 @@ class Check:
     """True for what physics assumes of the reservoir and a run may break; False for what must hold of any run."""
 
 
-@dataclass(frozen=True)
-class BalanceSheet:
+class BalanceSheet(NamedTuple):
     """The balance at `step`, of a process read every `stride` optimizer steps."""
 
     step: int

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A curve of a panel: a column, the words for its legend, and the column that holds its error or spread."""
 
     field: str
@@ -16,8 +15,7 @@ class Line:
     """The words where the panel is narrow; empty for the label."""
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """A panel of the dashboard: columns of one stream that share a unit."""
 
     name: str

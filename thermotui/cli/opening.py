@@ -21,7 +21,7 @@ FIRST_LOOK = 1.0
 """Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
 LOW_BANDWIDTH_INTERVAL = 5.0
 SWITCH_INTERVAL = 0.0005
-"""Seconds that the thread which takes what was read waits, piece by piece, for the one that draws; Python's is 0.005."""
+"""Seconds that the thread which takes what was read waits, piece by piece, for the one that draws."""
 
 
 class Request(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ Severity = Literal["minor", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("minor", "warning", "critical")
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of alert. `breaks_interval`: the reservoir assumption does not hold while it lasts."""
 
     name: str

@@ -9,10 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -33,8 +32,7 @@ HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, Attribute
 """What h5py raises on a damaged file, according to where it notices."""
 
 
-@dataclass(frozen=True)
-class Superblock:
+class Superblock(NamedTuple):
     """The first look at a file.
 
     `closed`: its writer closed it. `creating`: its writer died, or still is, in the creation. `missing_bytes`: how much

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ CHOSEN_PARAMETERS = 4
 """How many single parameters of the last layer `members` follows (the paper's Figure 3a)."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One column of a stream: its numpy type string, its per-row axes, its unit and what it means."""
 
     name: str
@@ -36,8 +35,7 @@ class Field:
     axes: tuple[Axis, ...] = ()
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(NamedTuple):
     """One table of the log. `rollups` says whether minima, maxima and means are kept beside it; `ordered`, whether
     its steps never decrease from row to row."""
 

@@ -5,14 +5,12 @@ No key here is taken by tmux or screen (ctrl+b, ctrl+a), by a shell or by the te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Group = Literal["Views", "Runs", "Charts", "Panels", "Alerts", "Take away", "Screen"]
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """Something that a key does. `name` is the method `action_<name>` of the main screen, and the key file's word."""
 
     name: str

@@ -7,10 +7,9 @@ import gc
 import signal
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -35,15 +34,14 @@ SETTLING_SECONDS = 1.0
 """Time after the first frame when nothing is imported or mounted any more that stays until the end."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """How the screen starts. theme: empty for what fits the terminal."""
 
     theme: str = ""
     mode: Mode = "braille"
     save_to: Path = Path()
-    preferences: Preferences = field(default_factory=Preferences)
-    session: Session = field(default_factory=Session)
+    preferences: Preferences = Preferences()
+    session: Session = Session()
 
 
 class WatchApp(App[None]):
@@ -127,7 +125,7 @@ class WatchApp(App[None]):
     async def action_quit(self) -> None:
         """Leave, remembering how the workspace was looked at."""
         theme = self.theme if self._theme_chosen else self.last_session.theme
-        self.last_session = replace(self.main.remember(), theme=theme)
+        self.last_session = self.main.remember()._replace(theme=theme)
         self.exit()
 
     def on_watch_app_ticked(self) -> None:

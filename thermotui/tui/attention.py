@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from thermotui.analysis.run_state import RunSummary
 from thermotui.detect.alert import SEVERITIES, Alert
@@ -11,8 +12,7 @@ from thermotui.detect.alert import SEVERITIES, Alert
 SNOOZE_MINUTES = 30
 
 
-@dataclass(frozen=True)
-class Snooze:
+class Snooze(NamedTuple):
     """An alert hidden until the time `until` (seconds since 1970), or until a later one of its kind in that run.
 
     latest: step at which the newest alert of the kind had been raised when this one was snoozed.

@@ -8,9 +8,8 @@ cells that differ are written, grouped by their style, with the shortest moves b
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,7 @@ _JOIN = 4
 """Bytes of unchanged cells that are sent again sooner than moved over, which takes as many."""
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """What an update asks for: the cells after it, how many it writes, and where it leaves the cursor if moved."""
 
     characters: NDArray[np.uint32]
@@ -292,8 +290,7 @@ def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -
     return min(across + below, absolute, key=len)
 
 
-@dataclass(frozen=True)
-class _Attributes:
+class _Attributes(NamedTuple):
     foreground: str
     background: str
     others: frozenset[str]

@@ -6,15 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from thermotui.errors import InputError
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(NamedTuple):
     """How a workspace was last looked at. acknowledged: "path\\talert key" of each acknowledged alert."""
 
     view: str = "dashboard"
@@ -42,7 +40,7 @@ def load_session(file: Path) -> Session:
             name: tuple(map(str, value)) if name in lists else value for name, value in values.items()
         }
         session = Session(**taken)
-        if any(type(getattr(session, each.name)) is not type(each.default) for each in fields(Session)):
+        if any(type(value) is not type(default) for value, default in zip(session, Session(), strict=True)):
             raise TypeError("a value of another type")
         return session
     except FileNotFoundError:
@@ -55,5 +53,5 @@ def save_session(file: Path, session: Session) -> None:
     """Write the session, or leave the old one. Raises OSError where that is not possible."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(asdict(session), indent=1), encoding="utf-8")
+    fresh.write_text(json.dumps(session._asdict(), indent=1), encoding="utf-8")
     fresh.replace(file)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -147,8 +147,7 @@ def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_o
         x = frame.write(0, x, text, role)
 
 
-@dataclass(frozen=True)
-class _Header:
+class _Header(NamedTuple):
     """What of a header is written: how many series have their values, and whether errors are in parentheses."""
 
     values: int

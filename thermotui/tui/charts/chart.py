@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from textual.events import MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseScrollUp, MouseUp
 from textual.geometry import Offset
@@ -20,8 +20,7 @@ from thermotui.tui.charts.view import SMALLEST_SPAN, StepView
 WHEEL_ZOOM, WHEEL_PAN = 1.25, 0.1
 
 
-@dataclass(frozen=True)
-class Drag:
+class Drag(NamedTuple):
     """A drag of the mouse over a plot, in cells of the content area."""
 
     start: Offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +17,7 @@ Scale = Literal["linear", "log", "symlog"]
 SCALES: tuple[Scale, ...] = ("linear", "log", "symlog")
 
 
-@dataclass(frozen=True)
-class RowValue:
+class RowValue(NamedTuple):
     """The value and standard error in one row of the log; a point may be the mean of many.
 
     at: the step asked for, under the cursor, at or before which the row is; None for the newest row shown.
@@ -62,8 +61,7 @@ class SeriesData:
                 raise InputError(f"series {self.name}: {field_name} has shape {values.shape}, x has {self.x.shape}")
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """An alert on the axis: at the step `x`, drawn in the colour of its severity."""
 
     x: float
@@ -71,8 +69,7 @@ class Mark:
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Shade:
+class Shade(NamedTuple):
     """An interval [start, end) of x whose background is shaded: there the reservoir assumption holds."""
 
     start: float

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from thermotui.tui.charts.roles import HEAT_LEVELS, ROLES, SERIES_COLOURS
 
 VARIABLE_PREFIX = "chart-"
 
 
-@dataclass(frozen=True)
-class Palette:
+class Palette(NamedTuple):
     """A colour for every role but plain, which is the theme's own text colour.
 
     Colours are `#rrggbb` or, for terminals of 16 colours, the names that Rich knows them by. "valid" and "cursor" are

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from thermotui.tui.charts.roles import ROLE, band_role
 from thermotui.tui.charts.scales import Axis
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the parts of a chart of `width` × `height` cells lie; small ones drop labels, axis and header."""
 
     width: int

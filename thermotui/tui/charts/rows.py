@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ HEAT_TEXT = " .:-=+*#%@"
 """Levels of a heatmap where there are no colours to tell them apart."""
 
 
-@dataclass(frozen=True)
-class RowLayout:
+class RowLayout(NamedTuple):
     """Cells of a row: the name, the plot, the last value."""
 
     name: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +16,7 @@ HEADROOM = 0.6
 """Room beyond growing data, in their extent."""
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """A value axis: `low` and `high` in the unit of the data, and how values between them are spread.
 
     `threshold` is the half-width of the linear part of a symlog axis, in the unit of the data.

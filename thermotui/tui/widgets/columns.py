@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
 Role = Literal["plain", "muted", "good", "minor", "warning", "critical", "accent"]
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column: its title, its width in cells (0: what the others leave), and where its text stands.
 
     cut: where a text that is too long is cut. fit: no wider than its widest cell; `width` is then the most it takes.
@@ -28,16 +26,14 @@ class Column:
     last: int = 0
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """Text with a role, which the theme colours."""
 
     text: str
     role: Role = "plain"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row. The key keeps the cursor on the row when rows are added or ordered anew."""
 
     key: str
