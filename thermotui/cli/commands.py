@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from thermotui.cli.printing import until_nobody_reads
 from thermotui.errors import InputError
 
 COMMANDS: dict[str, str] = {
@@ -36,16 +35,8 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with until_nobody_reads():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # The reader of our standard output went away (`| head`); the interpreter's own flush at exit must not
-            # complain about it a second time. Typer would leave with status 1.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
-        except SystemExit as leaving:
-            # rich has caught it first, and leaves with status 1 as well.
-            sys.exit(141 if isinstance(leaving.__context__, BrokenPipeError) else leaving.code)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:

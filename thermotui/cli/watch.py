@@ -24,10 +24,10 @@ def watch(
     json: Annotated[bool, typer.Option("--json", help="Like --once, as JSON.")] = False,
     interval: Annotated[
         float, typer.Option(min=0.05, max=3600, help="Seconds between two looks at the logs.")
-    ] = Request.interval,
+    ] = Request().interval,
     theme: Annotated[
         str, typer.Option(help="dark, light, colour-blind, sixteen, mono, or one of your own.")
-    ] = Request.theme,
+    ] = Request().theme,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     low_bandwidth: Annotated[
         bool, typer.Option("--low-bandwidth", help="For slow lines: look every 5 s at most, no mouse, ASCII.")
