@@ -127,6 +127,8 @@ def against_tensorboard(directory: Path, rows: int) -> None:
         print(f"{name:32} | 5 curves of {rows:.0e} points | {statistics.median(milliseconds(action, times)):9.1f} ms")
 
 
+BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Without it on the disk, as where that variable is set, every command would compile what it imports."""
 COMMANDS = (("inspect",), ("watch", "--once"), ("scan",))
 
 
@@ -138,7 +140,7 @@ def through_commands(directory: Path, rows: int) -> None:
         for command in COMMANDS:
             start = time.perf_counter()
             program = [sys.executable, "-m", "thermotui", *command, str(path)]
-            process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(program, stdout=subprocess.DEVNULL, env=os.environ | BYTE_CODE)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             print(

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.screen_start [PATH] [--starts 9] [--columns 160] [--lines 48]
 
-Each start is a process of its own in a pseudo-terminal, on a finished log (sample_runs' by default). Times are those at
-which the bytes arrived; an emulator is fed with them afterwards, so that its own time is not counted.
+Each start is a process of its own in a pseudo-terminal, on a finished log (sample_runs' by default), with byte code on
+the disk as an installation has it. Times are those at which the bytes arrived; an emulator is fed with them afterwards,
+so that its own time is not counted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tests.tui.terminal import Terminal, watching
 
 SAMPLE = Path(__file__).parents[2] / "sample_runs" / "softmax-batch-10.h5"
 SILENCE = 0.5
+BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Without it on the disk, as where that variable is set, every start would compile all of our modules."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def first_seen(terminal: Terminal, pieces: list[tuple[float, bytes]], *seen: Cal
 def start(path: Path, columns: int, lines: int) -> Start:
     """One start of the screen on a log."""
     began = time.perf_counter()
-    with watching(str(path), "--fresh", columns=columns, lines=lines) as terminal:
+    with watching(str(path), "--fresh", columns=columns, lines=lines, **BYTE_CODE) as terminal:
         pieces = arrivals(terminal, began)
         readers = psutil.Process(terminal.pid).children()
         used = processor_seconds(terminal.pid), sum(processor_seconds(reader.pid) for reader in readers)
