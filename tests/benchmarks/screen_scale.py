@@ -4,7 +4,7 @@
 
 In a pseudo-terminal of 240×72 cells, so that the dashboard shows every panel that the run has, and a sparkline for
 each of the layers. Times are wall-clock, as somebody before the screen sees them; the first frame is the first with
-curves. A frame of pan and zoom is what follows one key: "echo" is the time to its first byte (the axes moved, drawn from
+curves. A frame of pan and zoom follows one key: "echo" is the time to its first byte (the axes moved, drawn from
 what is known), "settled" to the last byte before 0.15 s of silence (the finer points have been read and drawn).
 """
 
