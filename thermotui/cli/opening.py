@@ -91,6 +91,9 @@ def open_screen(request: Request) -> None:
             from thermotui.analysis.delivery import Delivery
 
             delivery = Delivery(process, request.actions)
+        # Before the poller needs it: two threads that import share one lock, which costs both time to pass on.
+        import numpy  # noqa: F401
+
         poller = Poller(delivery or process, interval, Mailbox())
         poller.start()
         stack.callback(poller.stop)
