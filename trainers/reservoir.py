@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thermotui.detect.colour import epoch_echo
-from thermotui.probe.autocorrelation import GradientProjection, white_bound, white_variance, window_autocorrelation
+from thermotui.probe.autocorrelation import GradientProjection, white_bound, window_autocorrelation
 from thermotui.probe.gradient_norms import finite_population
 from thermotui.probe.mobility import Mobility
 from thermotui.runlog.schema import AUTOCORRELATION, RESERVOIR, Header, row_dtype
@@ -249,9 +249,8 @@ class ReservoirMeter:
         self._series.append(self._project(gradients))
         if len(self._series) == self.window:
             series = torch.stack(self._series)
-            correlation = window_autocorrelation(series, self.lags).mean(0)
-            variance = white_variance(series, self.lags).mean(0) / series.shape[1]
-            self._windows.append((step, correlation, variance))
+            correlation, white = window_autocorrelation(series, self.lags)
+            self._windows.append((step, correlation.mean(0), white.mean(0) / series.shape[1]))
             self._series.clear()
 
     def _side_batch(self) -> Batch:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from thermotui.detect.colour import epoch_echo
-from thermotui.probe.autocorrelation import GradientProjection, white_bound, white_variance, window_autocorrelation
+from thermotui.probe.autocorrelation import GradientProjection, white_bound, window_autocorrelation
 
 
 def test_ar1_within_its_error_at_each_lag() -> None:
@@ -16,7 +16,7 @@ def test_ar1_within_its_error_at_each_lag() -> None:
     for t in range(1, len(noise)):
         values[t] = rho * values[t - 1] + noise[t]
     drift = np.linspace(0, 30, window)[:, None]
-    estimate = window_autocorrelation(torch.from_numpy(values[200:] + drift)[..., None], 12).numpy()
+    estimate = window_autocorrelation(torch.from_numpy(values[200:] + drift)[..., None], 12).values.numpy()
     mean, error = estimate.mean(0), estimate.std(0) / np.sqrt(series)
     # What removing a line takes from coloured noise is of order (1 + ρ)/(1 − ρ) · 2/W, beside the sampling error.
     bias = (1 + rho) / (1 - rho) * 2 / window
@@ -25,7 +25,7 @@ def test_ar1_within_its_error_at_each_lag() -> None:
 
 def test_white_noise_is_unbiased_and_inside_its_bound() -> None:
     series = torch.randn(40, 20_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    estimate = window_autocorrelation(series, 5)[:, 1:]
+    estimate = window_autocorrelation(series, 5).values[:, 1:]
     assert (estimate.mean(0).abs() < 4 * estimate.std(0) / 20_000**0.5).all()
     assert ((estimate.abs() > 1.96 / 40**0.5).double().mean(0) < 0.06).all()
 
@@ -41,7 +41,8 @@ def test_five_percent_of_white_noise_lies_outside_the_bound(kind: str) -> None:
         noise *= torch.linspace(3.0, 0.3, window)[:, None, None]
     elif kind == "heavy tails":
         noise /= torch.randn(3, window, series, 1, generator=generator).square().mean(0).sqrt()
-    outside = window_autocorrelation(noise, 12)[:, 1:].abs() > 1.96 * white_variance(noise, 12).sqrt()[:, None]
+    values, white = window_autocorrelation(noise, 12)
+    outside = values[:, 1:].abs() > 1.96 * white.sqrt()[:, None]
     assert 0.044 < outside.double().mean() < 0.056
     assert outside.shape == (series, 11)
 
@@ -94,6 +95,7 @@ def test_projections_keep_the_squared_norm_on_average(member_axis: bool) -> None
 
 
 def test_constant_gradients_have_no_autocorrelation_and_short_windows_are_refused() -> None:
-    assert window_autocorrelation(torch.zeros(30, 2, 1), 4).isnan().all()
+    values, white = window_autocorrelation(torch.zeros(30, 2, 1), 4)
+    assert values.isnan().all() and white.isnan().all()
     with pytest.raises(ValueError, match="too short"):
         window_autocorrelation(torch.zeros(4, 1), 4)

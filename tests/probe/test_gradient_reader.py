@@ -59,17 +59,19 @@ def change(layers: Layers) -> None:
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])
-def test_figures_are_those_of_the_gradient_when_it_came(read: Any) -> None:
+@pytest.mark.parametrize("dots", [True, False], ids=["as on a processor", "as on a device"])
+def test_figures_are_those_of_the_gradient_when_it_came(read: Any, dots: bool) -> None:
     layers = with_gradients(3)
     reader = GradientReader(layers, seed=1)
+    reader._by_dots = dots
     for _ in range(2):
         expected = projected(layers)
-        norms = [parameter.grad.norm() for layer in layers for parameter in layer]
+        squares = [parameter.grad.square().sum() for layer in layers for parameter in layer]
         reader.begin_step(WANTED)
         read(reader, layers)
         change(layers)
         assert torch.equal(reader.projections(reader.projected()), expected)
-        torch.testing.assert_close(reader.norms, norms)
+        torch.testing.assert_close(reader.squares, squares)
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])

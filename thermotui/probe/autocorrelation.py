@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -68,9 +69,9 @@ class GradientProjection:
         columns = self._columns[position]
         if columns is None:
             return gradient if gradient.dim() > self.member_axis else gradient.unsqueeze(-1)
-        if gradient.dim() != 2 + self.member_axis:
-            gradient = gradient.flatten(1 + self.member_axis)
-        return gradient @ columns
+        return (
+            gradient if gradient.dim() == 2 + self.member_axis else gradient.flatten(1 + self.member_axis)
+        ) @ columns
 
     def joined(self, parameters: Sequence[Tensor | None]) -> Tensor:
         """`columns_of` of all parameters in a row, zero for those without gradient: [K, all rows] or [all rows]."""
@@ -97,44 +98,50 @@ def _without_trend(series: Tensor) -> tuple[Tensor, Tensor]:
     return values - trend, basis
 
 
-def window_autocorrelation(series: Tensor, lags: int) -> Tensor:
+class Autocorrelation(NamedTuple):
+    """Of a window of projected gradients, on their device, float64."""
+
+    values: Tensor
+    """C(lag)/C(0), [..., lags]."""
+    white: Tensor
+    """Variance that each of `values` at a lag above 0 has if the noise is white, [...]."""
+
+
+def window_autocorrelation(series: Tensor, lags: int) -> Autocorrelation:
     """C(lag)/C(0) of windows of projected gradients, lags 0 … lags − 1, averaged over the projections.
 
-    series: [W, ..., projections], consecutive steps along the first axis. Returns [..., lags], float64. The linear
-    trend is removed by regression, M = 1 − H; white noise of variance σ² then has Σ_t ⟨e_t e_{t+k}⟩ = σ² Σ_t M_{t,t+k},
-    which is subtracted, so the estimate is unbiased for white noise. NaN where the series does not vary. Raises
-    ValueError unless W exceeds `lags` and 2.
+    series: [W, ..., projections], consecutive steps along the first axis. The linear trend is removed by regression,
+    M = 1 − H; white noise of variance σ² then has Σ_t ⟨e_t e_{t+k}⟩ = σ² Σ_t M_{t,t+k}, which is subtracted, so the
+    estimate is unbiased for white noise. Its products y_t·y_{t+k} are uncorrelated, so that their squares add up to the
+    variance of their sum, whatever the covariance of the projections and however the noise's strength changes within
+    the window; p projections of many independent components give 1/(W p), those of a single parameter 1/W; mean over
+    the lags. NaN where the series does not vary, the variance also where there is no lag above 0. Raises ValueError
+    unless W exceeds `lags` and 2.
     """
     window = series.shape[0]
     if window <= max(lags, 2):
         raise ValueError(f"a window of {window} steps is too short for {lags} lags")
     values, basis = _without_trend(series)
-    variance = values.square().sum((0, -1)) / (window - 2)
-    columns = [torch.where(variance > 0, 1.0, torch.nan).to(torch.float64)]
-    for lag in range(1, lags):
-        pairs = window - lag
-        taken = (basis[:pairs] * basis[lag:]).sum()
-        covariance = (values[:pairs] * values[lag:]).sum((0, -1)) + variance * taken
-        columns.append(covariance / (pairs * variance))
-    return torch.stack(columns, dim=-1)
+    products = _products(values.flatten(1, -2) if values.dim() > 2 else values.unsqueeze(1), lags)
+    taken = _products(basis.unsqueeze(1), lags).sum(1)
+    variance = products[0].sum(0) / (window - 2)
+    pairs = torch.arange(window, window - lags, -1, dtype=torch.float64, device=series.device).unsqueeze(1)
+    scale = pairs * variance
+    correlation = (products.sum(1) + variance * taken) / scale
+    correlation[0] = torch.where(variance > 0, 1.0, torch.nan)
+    white = (products.square().sum(1) / scale.square())[1:].mean(0)
+    rest = series.shape[1:-1]
+    return Autocorrelation(correlation.mT.reshape(*rest, lags), white.reshape(rest))
 
 
-def white_variance(series: Tensor, lags: int) -> Tensor:
-    """Variance that `window_autocorrelation` of the same series has at a lag above 0 if the noise is white, [...].
-
-    White noise has uncorrelated products y_t·y_{t+k}, so that their squares add up to the variance of their sum,
-    whatever the covariance of the projections and however the noise's strength changes within the window; p projections
-    of many independent components give 1/(W p), those of a single parameter 1/W. Mean over the lags; NaN where there is
-    none or the series does not vary.
-    """
-    values, _ = _without_trend(series)
-    window = series.shape[0]
-    variance = values.square().sum((0, -1)) / (window - 2)
-    terms = [
-        (values[:-lag] * values[lag:]).sum(-1).square().sum(0) / ((window - lag) * variance).square()
-        for lag in range(1, lags)
-    ]
-    return torch.stack(terms).mean(0) if terms else torch.full_like(variance, torch.nan)
+def _products(series: Tensor, lags: int) -> Tensor:
+    """Σ_i y_ti·y_(t+lag)i of a series [W, R, I], zero where t + lag lies beyond its end: [lags, W, R]."""
+    window, columns, _ = series.shape
+    products = series.new_zeros(lags, window, columns)
+    for values in series.unbind(-1):
+        after = torch.cat([values, values.new_zeros(lags - 1, columns)])
+        products.addcmul_(values, after.unfold(0, window, 1).mT)
+    return products
 
 
 def white_bound(variances: Tensor) -> NDArray[np.float64]:

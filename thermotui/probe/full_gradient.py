@@ -31,18 +31,39 @@ def gradient_of(losses: Callable[[], Iterable[Tensor]], layers: Parameters) -> T
     return [[next(remaining) for _ in layer] for layer in layers]
 
 
+class FullReading:
+    """What a step of a full measurement keeps from its beginning to its end."""
+
+    def __init__(self, losses: Callable[[], Iterable[Tensor]] | None, layers: Parameters) -> None:
+        """losses: sum up to the mean loss over the data set; without them there is no force."""
+        self._losses = losses
+        self._layers = layers
+        self.forget()
+
+    def forget(self) -> None:
+        """The step is over."""
+        self.force: Tensors | None = None
+        self._before: Tensors | None = None
+        self._replay: Callable[[], Tensor] | None = None
+
+    def begin(self, replay: Callable[[], Tensor] | None) -> None:
+        """Take ∇U at the parameters before the step and, where the batch's loss can be replayed, these themselves."""
+        if self._losses is not None:
+            self.force = gradient_of(self._losses, self._layers)
+        if replay is not None:
+            self._replay, self._before = replay, copies(self._layers)
+
+    def gap(self, rates: Sequence[float]) -> Tensor | None:
+        """The gap of reversibility after a step of these rates, [L]; None without `replay`."""
+        replay = self._replay
+        if self._before is None or replay is None:
+            return None
+        return reversibility_gap(self._before, self._layers, gradient_of(lambda: [replay()], self._layers), rates)
+
+
 def power_sums(layers: Sequence[Sequence[Tensor]], power: int) -> Tensor:
     """Σ_i x_i^power by layer, [L], float32."""
     return torch.stack([torch.stack([t.detach().float().pow(power).sum() for t in layer]).sum() for layer in layers])
-
-
-def squared_distances(left: Sequence[Sequence[Tensor]], right: Sequence[Sequence[Tensor]]) -> Tensor:
-    """‖left − right‖² by layer, [L], float32; no more than one difference is held at a time."""
-    norms = [
-        torch.stack([torch.linalg.vector_norm(a.detach() - b) for a, b in zip(*pair, strict=True)])
-        for pair in zip(left, right, strict=True)
-    ]
-    return torch.stack([layer.float().square().sum() for layer in norms])
 
 
 def largest(layers: Sequence[Sequence[Tensor]]) -> Tensor:

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -24,7 +24,7 @@ from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
-from thermotui.probe.noise import NOISE, LinearStep, linear_sums
+from thermotui.probe.waiting import WaitingFigures, to_host
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
@@ -32,23 +32,7 @@ from thermotui.runlog.writer import RunLogWriter
 logger = logging.getLogger("thermotui")
 
 FLUSH_SECONDS = 1.0
-FLUSH_STEPS = 256
 GRADIENT = RAW.index("gradient")
-
-
-class Measured(NamedTuple):
-    """Figures of a measured step, still on the device.
-
-    figures: [L] each, by names of `RAW`. norms: ‖g‖ by parameter. linear: what the sums over the samples are made
-    of, where `figures` does not have them.
-    """
-
-    samples: int
-    rates: NDArray[np.float64]
-    scale: Tensor | None
-    figures: dict[str, Tensor]
-    norms: list[Tensor]
-    linear: LinearStep | None
 
 
 class Settled(NamedTuple):
@@ -59,7 +43,6 @@ class Settled(NamedTuple):
     learning_rate: float
     loss: Tensor | float | None
     accuracy: Tensor | float | None
-    measured: Measured | None
 
 
 @dataclass
@@ -79,8 +62,8 @@ class ProbeLog:
     config: dict[str, Any]
     unmeasured: tuple[str, ...]
     """Fields of `reservoir` that this probe will never measure."""
-    squares: Callable[[Tensor], Tensor]
-    """Norms of the gradient by parameter, [n, P] → squares by layer, [n, L]."""
+    figures: WaitingFigures
+    """Those of the steps that were measured; they are to be there before their step is added."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
@@ -106,10 +89,10 @@ class ProbeLog:
     def add(self, settled: Settled, interval: int) -> None:
         """One more step; about once a second all waiting ones are moved to the host and written."""
         self._waiting.append(settled)
-        if self._writer is not None and interval != self._interval:
+        if interval != self._interval and self._writer is not None:
             self._interval = interval
             self._writer.heartbeat(settled.step, "running", f"measuring one step in {interval}")
-        if len(self._waiting) >= FLUSH_STEPS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+        if len(self._waiting) >= self.figures.capacity or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -119,7 +102,7 @@ class ProbeLog:
         if writer is None or not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        measured = self._measurements(waiting)
+        measured = self.figures.take()
         streams = {
             "steps": self._step_rows(waiting, measured, writer.dtype("steps")),
             "reservoir": self._rows.rows(measured),
@@ -213,52 +196,6 @@ class ProbeLog:
             world_size=self.sampling.world_size,
         )
 
-    def _measurements(self, waiting: Sequence[Settled]) -> Measurements:
-        """Those that were measured, with one transfer from the device for all their figures."""
-        settled = [s for s in waiting if s.measured is not None]
-        measured = [s.measured for s in settled if s.measured is not None]
-        raw = np.full((len(measured), len(RAW), len(self.layers)), np.nan)
-        if measured:
-            columns, places, blocks = [GRADIENT] * len(measured), list(range(len(measured))), [self._squares(measured)]
-            for steps, sums in self._linear_sums(measured):
-                for row, name in enumerate(NOISE):
-                    columns += [RAW.index(name)] * len(steps)
-                    places += steps
-                    blocks.append(sums[:, row])
-            for place, one in enumerate(measured):
-                if one.figures:
-                    columns += [RAW.index(name) for name in one.figures]
-                    places += [place] * len(one.figures)
-                    blocks.append(torch.stack([figure.float() for figure in one.figures.values()]))
-            raw[places, columns] = torch.cat(blocks).cpu().double().numpy()
-        return Measurements(
-            steps=np.array([s.step for s in settled], dtype=np.int64),
-            times=np.array([s.time for s in settled]),
-            samples=np.array([m.samples for m in measured], dtype=np.int64),
-            rates=np.array([m.rates for m in measured]).reshape(len(measured), len(self.layers)),
-            scales=_to_host([m.scale for m in measured], missing=1.0),
-            raw=raw,
-        )
-
-    def _squares(self, measured: Sequence[Measured]) -> Tensor:
-        """‖g‖² by layer, [n, L]."""
-        norms = torch.stack([norm for one in measured for norm in one.norms])
-        return self.squares(norms.view(len(measured), -1))
-
-    def _linear_sums(self, measured: Sequence[Measured]) -> Iterator[tuple[list[int], Tensor]]:
-        """Places of the steps that left their sums undone, and the rows `NOISE` of these, [n, 3, L], many at once."""
-        alike: dict[tuple[int, int], list[tuple[int, LinearStep]]] = {}
-        for place, one in enumerate(measured):
-            if one.linear is not None:
-                key = len(one.linear.norms[0]), id(one.linear.biases)
-                alike.setdefault(key, []).append((place, one.linear))
-        for found in alike.values():
-            norms = torch.stack([norm for _, linear in found for norm in linear.norms])
-            yield (
-                [place for place, _ in found],
-                linear_sums(norms.view(len(found), -1, norms.shape[1]), found[0][1].biases),
-            )
-
     @staticmethod
     def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:
         rows = np.zeros(len(waiting), dtype)
@@ -267,8 +204,8 @@ class ProbeLog:
         rows["step"] = [s.step for s in waiting]
         rows["time"] = [s.time for s in waiting]
         rows["learning_rate"] = [s.learning_rate for s in waiting]
-        rows["loss"] = _to_host([s.loss for s in waiting], missing=np.nan)
-        rows["accuracy"] = _to_host([s.accuracy for s in waiting], missing=np.nan)
+        rows["loss"] = to_host([s.loss for s in waiting], missing=np.nan)
+        rows["accuracy"] = to_host([s.accuracy for s in waiting], missing=np.nan)
         norms = np.sqrt(measured.raw[:, GRADIENT].sum(axis=1)) / measured.scales
         rows["gradient_norm"][np.isin(rows["step"], measured.steps)] = norms
         return rows
@@ -314,17 +251,3 @@ def _standing_alerts(path: Path, step: int) -> list[Alert]:
             if alert.step < step and (alert.end is None or alert.end < step):
                 latest[alert.key] = alert
     return [alert for alert in latest.values() if alert.end is None]
-
-
-def _to_host(values: Sequence[Tensor | float | None], *, missing: float) -> NDArray[np.float64]:
-    """Scalars from the device in one transfer; numbers as they are."""
-    result = np.full(len(values), missing)
-    tensors: dict[int, Tensor] = {}
-    for i, value in enumerate(values):
-        if isinstance(value, Tensor):
-            tensors[i] = value if value.dim() == 0 else value.reshape(())
-        elif value is not None:
-            result[i] = float(value)
-    if tensors:
-        result[list(tensors)] = torch.stack(list(tensors.values())).cpu().double().numpy()
-    return result

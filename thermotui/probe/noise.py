@@ -12,7 +12,7 @@ from torch import Tensor
 from thermotui.probe.forms import Form, squared_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
-from thermotui.probe.rules import as_float
+from thermotui.probe.rules import WIDE, as_float
 
 EXACT = "within the batch, exact norms"
 SKETCHED = "within the batch, random sketch"
@@ -35,17 +35,8 @@ class Part:
     sketch_variance: Tensor | None = None
 
 
-class LinearPart(NamedTuple):
-    """One micro-batch of a linear layer that each sample passes once: ‖a_n‖ and ‖G_n‖ of its output, [n] each."""
-
-    inputs: Tensor
-    deltas: Tensor
-    bias: float
-    """1 where the bias is trained too, 0 where there is none."""
-
-    def general(self) -> Part:
-        """The same as squared norms of the whole layer."""
-        return Part((self.inputs.square() + self.bias) * self.deltas.square(), 1.0)
+LinearPart = tuple[Tensor, Tensor]
+"""One micro-batch of a linear layer that each sample passes once: ‖a_n‖ and ‖G_n‖ of its output, [n] each."""
 
 
 class LinearStep(NamedTuple):
@@ -54,17 +45,29 @@ class LinearStep(NamedTuple):
     norms: tuple[Tensor, ...]
     """2L of [n]: ‖a_n‖ of each layer, then ‖G_n‖ of its output."""
     biases: Tensor
-    """[L], `LinearPart.bias` of each."""
+    """[L]: 1 where the bias is trained too, 0 where there is none."""
 
 
-def linear_part(inputs: Any, deltas: Tensor, samples: int, bias: float) -> LinearPart | None:
+def linear_part(inputs: Any, deltas: Tensor, samples: int) -> LinearPart | None:
     """The two row norms of a linear layer; None where input and output have not one row for each of the samples."""
     if not isinstance(inputs, Tensor) or inputs.dim() != 2 or deltas.dim() != 2:
         return None
-    if len(inputs) != samples or len(deltas) != samples:
+    if inputs.shape[0] != samples or deltas.shape[0] != samples:
         return None
+    # Squaring and adding up by other operations, or by matrix products, takes up to five times as long.
     norm = torch.linalg.vector_norm
-    return LinearPart(norm(as_float(inputs), dim=1), norm(as_float(deltas), dim=1), bias)
+    return (
+        norm(inputs if inputs.dtype in WIDE else inputs.float(), dim=1),
+        norm(deltas if deltas.dtype in WIDE else deltas.float(), dim=1),
+    )
+
+
+def general_part(part: Part | LinearPart, bias: float) -> Part:
+    """The same as squared norms of the whole layer; bias: as in `LinearStep`."""
+    if isinstance(part, Part):
+        return part
+    inputs, deltas = part
+    return Part((inputs.square() + bias) * deltas.square(), 1.0)
 
 
 def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, generator: torch.Generator) -> tuple[Part, str]:

@@ -10,9 +10,9 @@ with Probe(model, optimizer, log="runs/mine.h5") as probe:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -28,44 +28,24 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
-from thermotui.probe.full_gradient import (
-    against_full_gradient,
-    copies,
-    gradient_of,
-    power_sums,
-    reversibility_gap,
-    squared_distances,
-)
+from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
-from thermotui.probe.log import Measured, ProbeLog, Settled
+from thermotui.probe.log import ProbeLog, Settled
 from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.noise import NOISE, LinearStep
 from thermotui.probe.recorder import StepRecorder
-from thermotui.probe.windows import Autocorrelation, ProjectionWindows
+from thermotui.probe.step import Bracket, Step
+from thermotui.probe.sums import Drift
+from thermotui.probe.waiting import Measured, WaitingFigures
+from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the drift, the preconditioner."""
 
 Losses = Callable[[], Iterable[Tensor]]
-
-
-@dataclass
-class Step:
-    """One training step, for what only the loop knows."""
-
-    loss: Tensor | float | None = None
-    accuracy: Tensor | float | None = None
-
-    def record(self, *, loss: Tensor | float | None = None, accuracy: Tensor | float | None = None) -> None:
-        """Note the loss in nats and the accuracy (or a figure of your own); tensors stay on their device."""
-        for name, figure in (("loss", loss), ("accuracy", accuracy)):
-            if isinstance(figure, Tensor) and figure.numel() != 1:
-                raise InputError(f"the {name} of a step is one number, not a tensor of shape {tuple(figure.shape)}.")
-        self.loss = loss.detach() if isinstance(loss, Tensor) else loss
-        self.accuracy = accuracy.detach() if isinstance(accuracy, Tensor) else accuracy
 
 
 class Probe:
@@ -152,25 +132,28 @@ class Probe:
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
-        self._start = copies(self._parameters)
-        self._start_squares = power_sums(self._start, 2)
+        self._drift = Drift([parameter for layer in self._parameters for parameter in layer])
         self._scaler = scaler
         self._summed = reduction == "sum"
-        self._full_loss = full_loss
+        self._full = FullReading(full_loss, self._parameters)
         self._full_interval = full_interval
         self._windows = ProjectionWindows(self._reader, window=window, lags=lags, first=start_step)
         self._step = start_step
         self._measured = 0
         self._scale: Tensor | None = None
         self._seldom = False
-        self._force: list[list[Tensor]] | None = None
-        self._before: list[list[Tensor]] | None = None
-        self._replay: Callable[[], Tensor] | None = None
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
         self._current = Step()
         device = self._parameters[0][0].device
         self._one = torch.ones((), device=device)
+        by_layer = self._reader.by_layer
+        start = by_layer(self._drift.start.unsqueeze(0))
+        self._figures = WaitingFigures(
+            len(self._layers),
+            sum(len(layer) for layer in self._parameters),
+            {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
+        )
         self._log = ProbeLog(
             Path(log),
             self._layers,
@@ -184,7 +167,7 @@ class Probe:
             family=family,
             config=dict(config or {}),
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
-            squares=self._reader.squares,
+            figures=self._figures,
         )
 
     @property
@@ -203,40 +186,35 @@ class Probe:
         """Layer → why its noise is not measured within the batch; there the gradients of successive steps give it."""
         return self._recorder.obstacles
 
-    @contextmanager
-    def step(self, *, replay: Callable[[], Tensor] | None = None) -> Iterator[Step]:
+    def step(self, *, replay: Callable[[], Tensor] | None = None) -> AbstractContextManager[Step]:
         """One optimizer step: forward, backward (any number of micro-batches) and `optimizer.step()` go inside.
 
         replay: gives the loss of this very batch at the parameters of when it is called; with it the gap of
         reversibility is measured every `full_interval` steps. An exception inside leaves the step unlogged.
         """
-        current = self.begin_step(replay=replay)
-        try:
-            yield current
-        except BaseException:
-            self._abandon_step()
-            raise
-        self.end_step()
+        begin = self.begin_step if replay is None else partial(self.begin_step, replay=replay)
+        return Bracket(begin, self.end_step, self._abandon_step)
 
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
         """The first half of `step`, for frameworks that call back instead of handing over the loop."""
-        measuring = self._interval.start(self._step, time.monotonic())
-        full = measuring and self._step % max(self._full_interval // self.interval * self.interval, 1) == 0
+        step, schedule, reader = self._step, self._interval, self._reader
+        measuring = schedule.start(step, time.monotonic())
+        interval = schedule.interval
+        self._windows.begin_step(step, interval)
         self._seldom = measuring and self._measured % SELDOM == 0
-        self._windows.begin_step(self._step, self.interval)
-        self._force = gradient_of(self._full_loss, self._parameters) if full and self._full_loss is not None else None
-        # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
-        reversible = full and replay is not None and self._mobility.plain and self._log.sampling.world_size == 1
-        self._replay = replay if reversible else None
-        self._before = copies(self._parameters) if self._replay is not None else None
         self._scale = self._rates = None
         self._learning_rate = self._mobility.learning_rate
-        differences = measuring or self._interval.precedes_measurement(self._step)
-        wanted = Wanted(measuring, self._windows.open, self._seldom, self._force is not None, differences)
-        self._reader.begin_step(wanted)
-        self._recorder.begin_step(measuring=measuring, gradients=self._reader.reads(wanted))
-        self._current = Step()
-        return self._current
+        if measuring and step % max(self._full_interval // interval * interval, 1) == 0:
+            # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
+            reversible = self._mobility.plain and self._log.sampling.world_size == 1
+            self._full.begin(replay if reversible else None)
+        differences = measuring or schedule.precedes_measurement(step)
+        due = reader.begin_step(
+            Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences)
+        )
+        self._recorder.begin_step(measuring=measuring, gradients=due)
+        self._current = current = Step()
+        return current
 
     def micro_batch(self, samples: int) -> None:
         """Say how many samples the next forward pass holds, where the model's own input does not show it."""
@@ -244,33 +222,21 @@ class Probe:
 
     def end_step(self) -> None:
         """The second half of `step`, after the optimizer's."""
-        measured = self._reader.wanted.squares
+        measuring = self._reader.wanted.squares
         # The hooks stay on: a backward pass of the loop's own between two steps is of neither.
         self._reader.end_step()
-        raw: dict[str, Tensor] = {}
-        linear = window = None
-        with torch.no_grad():
-            if measured:
-                noise = self._recorder.take_noise()
-                if isinstance(noise, LinearStep):
-                    linear = noise
-                else:
-                    raw = dict(zip(NOISE, noise, strict=True))
-                raw |= self._raw_figures()
-            if self._windows.open:
-                window = self._windows.end_step(self._scale)
-        rates = None
-        if measured:
-            rates = self._mobility.rates() if self._rates is None else self._rates
-            if self._before is not None and self._replay is not None:
-                replay = self._replay
-                ascent = gradient_of(lambda: [replay()], self._parameters)
-                raw["gap"] = reversibility_gap(self._before, self._parameters, ascent, rates.tolist())
-        self._hand_over(rates, raw, linear, window)
-        if measured:
+        now = time.time()
+        if measuring:
+            self._take(now)
+        if self._windows.open:
+            window = self._windows.end_step(self._scale)
+            if window is not None:
+                self._log.autocorrelation(self._step, window.values, window.white)
+        self._hand_over(now)
+        if measuring:
             self._reader.differenced = self._recorder.unserved()
-        self._force = self._before = self._replay = None
-        self._measured += measured
+            self._full.forget()
+            self._measured += 1
         self._step += 1
 
     def close(self, state: Literal["finished", "failed", "interrupted"] = "finished", message: str = "") -> None:
@@ -297,7 +263,7 @@ class Probe:
         self._interval.abandon(self._step)
         self._recorder.abandon()
         self._reader.begin_step(NOTHING)
-        self._force = self._before = self._replay = None
+        self._full.forget()
 
     def _note_rates(self, *unused: Any) -> None:
         self._learning_rate = self._mobility.learning_rate
@@ -309,45 +275,36 @@ class Probe:
             self._scale = self._scaler.scale(self._one)
         self._reader.read(positions, self._scale)
 
-    def _raw_figures(self) -> dict[str, Tensor]:
-        force = self._force
-        figures: dict[str, Tensor] = {}
-        if self._reader.differenced:
-            figures["from_steps"] = self._reader.differences()
+    def _take(self, now: float) -> None:
+        """The figures of the step that is over."""
+        reader, recorder = self._reader, self._recorder
+        rates = self._mobility.rates() if self._rates is None else self._rates
+        noise = recorder.take_noise()
+        linear = noise if isinstance(noise, LinearStep) else None
+        figures = {} if isinstance(noise, LinearStep) else dict(zip(NOISE, noise, strict=True))
+        by_parameter = {"gradient": reader.squares}
+        if reader.differenced:
+            figures["from_steps"] = reader.differences()
         if self._seldom:
             if self._mobility.plain:
-                figures["pairing"] = self._reader.pairings()
-            figures["drift"] = squared_distances(self._parameters, self._start) / self._start_squares
+                by_parameter["pairing"] = reader.pairings
+            by_parameter["drift"] = self._drift.squared()
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
-        if force is not None:
-            unit = self._scale if self._scale is not None else self._one
-            unit = unit * (self._recorder.step_samples if self._summed else 1)
-            figures |= against_full_gradient(force, self._reader.copies, unit)
-        return figures
+        if self._full.force is not None:
+            unit = self._one if self._scale is None else self._scale
+            unit = unit * (recorder.step_samples if self._summed else 1)
+            figures |= against_full_gradient(self._full.force, reader.copies, unit)
+        gap = self._full.gap(rates.tolist())
+        if gap is not None:
+            figures["gap"] = gap
+        samples = recorder.step_samples
+        self._figures.add(Measured(self._step, now, samples, rates, self._scale, figures, by_parameter, linear))
 
-    def _hand_over(
-        self,
-        rates: NDArray[np.float64] | None,
-        raw: dict[str, Tensor],
-        linear: LinearStep | None,
-        window: Autocorrelation | None,
-    ) -> None:
-        now, current = time.time(), self._current
-        if window is not None:
-            self._log.autocorrelation(self._step, window.values, window.white)
-        if not self._log.opened:
-            self._log.open(
-                self._recorder.step_samples,
-                self._recorder.estimators,
-                self._recorder.obstacles,
-                self.interval,
-                self._mobility.note(),
-            )
-        measured = None
-        if rates is not None:
-            measured = Measured(self._recorder.step_samples, rates, self._scale, raw, self._reader.norms, linear)
-        self._log.add(
-            Settled(self._step, now, self._learning_rate, current.loss, current.accuracy, measured), self.interval
-        )
+    def _hand_over(self, now: float) -> None:
+        log, current, interval = self._log, self._current, self._interval.interval
+        if not log.opened:
+            recorder = self._recorder
+            log.open(recorder.step_samples, recorder.estimators, recorder.obstacles, interval, self._mobility.note())
+        log.add(Settled(self._step, now, self._learning_rate, current.loss, current.accuracy), interval)

@@ -23,6 +23,7 @@ from thermotui.probe.noise import (
     LinearPart,
     LinearStep,
     Part,
+    general_part,
     linear_part,
     linear_sums,
     part_of_calls,
@@ -31,13 +32,13 @@ from thermotui.probe.noise import (
 )
 from thermotui.probe.per_sample import UnreadableError, first_tensor
 
-LATER = 2**14
+LATER = 2**13
 """Norms of a step that may wait to be summed up together with those of other steps; more are summed up at once."""
 
 logger = logging.getLogger("thermotui")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Track:
     """What is known of one layer while a step runs."""
 
@@ -54,9 +55,20 @@ class _Track:
     parts: list[Part | LinearPart] = field(default_factory=list)
 
     @property
+    def bias(self) -> float:
+        """1 where the one module that a layer is has a bias to train, 0 where it has none."""
+        return float("bias" in self.layer.sites[0].parameters)
+
+    @property
     def served(self) -> bool:
         """Whether its noise is measured within the batch."""
         return bool(self.estimator) and not self.obstacle
+
+    def begin_pass(self, backward: int) -> None:
+        """Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind."""
+        self.backward = backward
+        self.calls.clear()
+        self.pending.clear()
 
     def forget(self) -> None:
         """All of the last step."""
@@ -104,8 +116,7 @@ class StepRecorder:
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
-        self._flags: tuple[list[float], Tensor] = [], self._missing
-        self._reading = False
+        self._biases = torch.tensor([track.bias for track in self._tracks], device=device)
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
@@ -132,13 +143,13 @@ class StepRecorder:
             self._attach_to_modules()
         elif self._forward_handles and not (measuring or self._stays):
             _remove(self._forward_handles)
+        if self.measuring:
+            # The last step did not come to its end.
+            self.abandon()
+        self._arrived.clear()
         self.measuring = measuring
         self._told = False
         self.step_samples = 0
-        self._arrived.clear()
-        if measuring:
-            for track in self._tracks:
-                track.forget()
 
     def count(self, samples: int) -> None:
         """Take the number of samples of the next micro-batch from the caller instead of the model's input."""
@@ -148,24 +159,22 @@ class StepRecorder:
 
     def take_noise(self) -> LinearStep | Tensor:
         """The step's sums, the rows `NOISE` by layer, [3, L], or what they are made of; the hooks rest from now on."""
-        parts = [track.parts[0] if len(track.parts) == 1 else None for track in self._tracks]
-        linear = [part for part in parts if isinstance(part, LinearPart)]
+        inputs, deltas = [], []
+        for track in self._tracks:
+            part = track.parts[0] if len(track.parts) == 1 else None
+            if isinstance(part, tuple):
+                inputs.append(part[0])
+                deltas.append(part[1])
         noise: LinearStep | Tensor
-        if len(linear) == len(parts) and len({part.deltas.shape for part in linear}) == 1:
-            norms = (*[part.inputs for part in linear], *[part.deltas for part in linear])
-            noise = LinearStep(norms, self._bias_flags([part.bias for part in linear]))
-            if len(norms) * norms[0].numel() > LATER:
-                noise = linear_sums(torch.stack(norms), noise.biases)
+        if len(inputs) == len(self._tracks) and len({norms.shape for norms in deltas}) == 1:
+            noise = LinearStep((*inputs, *deltas), self._biases)
+            if len(noise.norms) * deltas[0].numel() > LATER:
+                noise = linear_sums(torch.stack(noise.norms), self._biases)
         else:
-            general = [[p.general() if isinstance(p, LinearPart) else p for p in t.parts] for t in self._tracks]
+            general = [[general_part(part, track.bias) for part in track.parts] for track in self._tracks]
             noise = torch.stack([part_sums(layer, self._missing) for layer in general], dim=1)
         self.abandon()
         return noise
-
-    def _bias_flags(self, flags: list[float]) -> Tensor:
-        if flags != self._flags[0]:
-            self._flags = flags, torch.tensor(flags, device=self._missing.device)
-        return self._flags[1]
 
     def abandon(self) -> None:
         """Read nothing until the next step, and let go of what this one left."""
@@ -176,8 +185,9 @@ class StepRecorder:
 
     def unserved(self) -> frozenset[int]:
         """Layers whose noise the last step did not measure within the batch: all of them where |b| = 1."""
-        alone = self.step_samples <= 1
-        return frozenset(i for i, track in enumerate(self._tracks) if alone or not track.served)
+        if self.step_samples <= 1:
+            return frozenset(range(len(self._tracks)))
+        return frozenset([i for i, track in enumerate(self._tracks) if track.obstacle or not track.estimator])
 
     def detach(self) -> None:
         """Take all hooks off the model, and let go of what the last step left."""
@@ -200,25 +210,27 @@ class StepRecorder:
                 self._forward_handles.append(site.module.register_forward_hook(hook, with_kwargs=True))
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.measuring or self._told or self._reading or not torch.is_grad_enabled():
+        if not self.measuring or self._told or not torch.is_grad_enabled():
             return
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim() > 0]
-        self.samples = tensors[0].shape[0] if tensors else 0
-        self.step_samples += self.samples
+        samples = tensors[0].shape[0] if tensors else 0
+        self.samples = samples
+        self.step_samples += samples
 
     def _call_hook(self, track: _Track, site: Site) -> Callable[..., None]:
         """The hook of one module's forward pass."""
         rows = site.plain_linear and len(track.layer.sites) == 1
-        bias = float("bias" in site.parameters)
 
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not self.measuring or self._reading or track.obstacle or not torch.is_grad_enabled():
+            if not self.measuring or track.obstacle or not torch.is_grad_enabled():
                 return
-            try:
-                tensor = first_tensor(output)
-            except UnreadableError as error:
-                self._give_up(track, str(error))
-                return
+            tensor = output
+            if not isinstance(output, Tensor):
+                try:
+                    tensor = first_tensor(output)
+                except UnreadableError as error:
+                    self._give_up(track, str(error))
+                    return
             node, place = tensor.grad_fn, tensor.output_nr
             if node is None:
                 return
@@ -227,31 +239,25 @@ class StepRecorder:
             # A hook on the node takes a third of the time of one on the tensor.
             def received(deltas: tuple[Tensor | None, ...]) -> None:
                 delta = deltas[place]
-                if delta is None or not self.measuring or self._reading or track.obstacle:
+                if delta is None or not self.measuring or track.obstacle:
                     return
                 if delta.requires_grad:
                     self._give_up(track, "its gradient is differentiated once more")
                     return
-                self._note_pass(track)
-                part = linear_part(args[0], delta, self.samples, bias) if rows and args and track.passes == 1 else None
-                if part is None:
-                    self._received(track, (site, (args, kwargs), delta))
-                else:
-                    track.estimator = EXACT
-                    track.pending.append(part)
+                backward = torch._C._current_graph_task_id()
+                if backward != track.backward:
+                    track.begin_pass(backward)
+                if rows and args and track.passes == 1:
+                    part = linear_part(args[0], delta, self.samples)
+                    if part is not None:
+                        track.estimator = EXACT
+                        track.pending.append(part)
+                        return
+                self._received(track, (site, (args, kwargs), delta))
 
             node.register_prehook(received)
 
         return called
-
-    @staticmethod
-    def _note_pass(track: _Track) -> None:
-        # Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind.
-        backward = torch._C._current_graph_task_id()
-        if backward != track.backward:
-            track.backward = backward
-            track.calls.clear()
-            track.pending.clear()
 
     def _received(self, track: _Track, call: Call) -> None:
         track.calls.append(call)
@@ -261,7 +267,8 @@ class StepRecorder:
 
     def _read_calls(self, track: _Track) -> None:
         calls, track.calls = track.calls, []
-        self._reading = True
+        # What the modules do when they are called once more is not the loop's.
+        self.measuring = False
         try:
             if self.samples == 0:
                 raise UnreadableError("the model's input has no tensor to count samples by")
@@ -275,15 +282,17 @@ class StepRecorder:
             track.estimator = name
             track.pending.append(part)
         finally:
-            self._reading = False
+            self.measuring = True
 
     def _accumulation_hook(self, position: int) -> Callable[[Tensor], None]:
         """The hook of one parameter's gradient."""
 
+        arrived = self._arrived
+
         def accumulated(parameter: Tensor) -> None:
-            if not self._arrived:
+            if not arrived:
                 torch.autograd.Variable._execution_engine.queue_callback(self._pass_is_over)
-            self._arrived.append(position)
+            arrived.append(position)
             if self._at_once:
                 self._on_gradients((position,))
 
@@ -291,13 +300,16 @@ class StepRecorder:
 
     def _pass_is_over(self) -> None:
         # The gradients that came last are still in the processor's cache.
-        arrived, self._arrived = self._arrived[::-1], []
+        arrived = self._arrived[::-1]
+        self._arrived.clear()
         if not self._at_once:
-            with torch.no_grad():
-                self._on_gradients(arrived)
+            self._on_gradients(arrived)
         if not self.measuring:
             return
-        for track in {id(track): track for track in map(self._owners.__getitem__, arrived)}.values():
+        tracks = self._tracks
+        if len(arrived) < len(self._owners):
+            tracks = list({id(track): track for track in map(self._owners.__getitem__, arrived)}.values())
+        for track in tracks:
             if not track.obstacle:
                 self._settle(track)
 
@@ -305,10 +317,11 @@ class StepRecorder:
         """A pass has accumulated the layer's gradients: what was read in it counts."""
         if track.calls:
             self._read_calls(track)
-        if not track.pending and not track.obstacle:
+        if track.pending:
+            track.parts += track.pending
+            track.pending.clear()
+        elif not track.obstacle:
             self._give_up(track, "its parameters are used without calling the module")
-        track.parts += track.pending
-        track.pending.clear()
         track.passes = 0
 
     def _give_up(self, track: _Track, reason: str) -> None:

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from thermotui.probe.probe import Probe, Step
+from thermotui.probe.probe import Probe
+from thermotui.probe.step import Step
 
 
 class ThermotuiCallback(TrainerCallback):

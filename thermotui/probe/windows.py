@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from thermotui.probe.autocorrelation import white_variance, window_autocorrelation
+from thermotui.probe.autocorrelation import Autocorrelation, window_autocorrelation
 from thermotui.probe.gradient_reader import GradientReader
 
 WAITING_VALUES = 2**18
 """Numbers that wait to be projected together: small layers cost more in calls than in numbers."""
-
-
-class Autocorrelation(NamedTuple):
-    """Of one window, on the device."""
-
-    values: Tensor
-    """[L, lags]."""
-    white: Tensor
-    """Variance of each value if η is white, [L]."""
 
 
 class ProjectionWindows:
@@ -53,5 +42,4 @@ class ProjectionWindows:
             self._rows.clear()
         if not full:
             return None
-        series = torch.stack(self._series)
-        return Autocorrelation(window_autocorrelation(series, self._lags), white_variance(series, self._lags))
+        return window_autocorrelation(torch.stack(self._series), self._lags)
