@@ -11,7 +11,6 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.geometry import Size
 from textual.message import Message
@@ -28,6 +27,7 @@ from thermotui.tui.session import Session
 from thermotui.tui.stage import Stage
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
+from thermotui.tui.widgets.backdrop import PlainHorizontal, PlainVertical
 from thermotui.tui.widgets.lines import HeaderLine, Line
 from thermotui.tui.widgets.run_list import RunList
 from thermotui.tui.widgets.table import Table
@@ -106,8 +106,8 @@ class MainScreen(ChartScreen):
     def compose(self) -> ComposeResult:
         """Header, runs, the view, status."""
         yield HeaderLine(id="header")
-        with Horizontal(id="body"):
-            with Vertical(id="side"):
+        with PlainHorizontal(id="body"):
+            with PlainVertical(id="side"):
                 yield RunList(id="runs")
                 yield Input(placeholder="words, name=value", id="filter", compact=True)
             yield self._first_stage

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Grid
 from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -18,6 +17,7 @@ from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import chart_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import AlertTable
+from thermotui.tui.widgets.backdrop import PlainGrid
 from thermotui.tui.widgets.layer_panel import LayerPanel
 
 ORDER = (
@@ -83,7 +83,7 @@ class Dashboard(View):
 
     def compose(self) -> ComposeResult:
         """All panels, of which some are shown."""
-        with Grid():
+        with PlainGrid():
             for name in ORDER:
                 if name == "alerts":
                     yield AlertTable(id="panel-alerts")
@@ -130,7 +130,7 @@ class Dashboard(View):
 
     def _arrange(self) -> None:
         columns, shown = self._fitting()
-        grid = self.query_one(Grid)
+        grid = self.query_one(PlainGrid)
         grid.styles.grid_size_columns = columns
         grid.styles.grid_size_rows = -(-len(shown) // columns)
         if shown == self._shown:
