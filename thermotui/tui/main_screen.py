@@ -87,16 +87,14 @@ class MainScreen(ChartScreen):
     class Ready(Message):
         """The screen can show what is read."""
 
-    class Asks(Message):
-        """Another question for the log."""
-
-        def __init__(self, query: Query) -> None:
-            super().__init__()
-            self.query = query
-
-    def __init__(self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None]) -> None:
-        """`waiting` gives what has been read by the time that the screen is first drawn."""
+    def __init__(
+        self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None], tell: Callable[[Query], None]
+    ) -> None:
+        """waiting: gives what has been read by the time that the screen is first drawn. tell: gets another question for
+        the log, before what is known is drawn: it is being answered meanwhile.
+        """
         super().__init__(save_to)
+        self._tell = tell
         self.runs: tuple[RunSummary, ...] = ()
         self.snapshots: dict[str, RunSnapshot] = {}
         self._first_stage = Stage(self.steps, view, id="stage")
@@ -163,7 +161,7 @@ class MainScreen(ChartScreen):
             at=None if cursor is None else max(0, int(cursor)),
             smoothing=self.look.smoothing,
         )
-        self.post_message(self.Asks(self.stage.ask(query)))
+        self._tell(self.stage.ask(query))
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""

@@ -120,7 +120,11 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None]:
     return float(series.mean[index]), error
 
 
-def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
+Parts = tuple[tuple[str, str], ...]
+"""Texts with their roles."""
+
+
+def header_parts(data: ChartData, cursor: float | None, width: int, *, ascii_only: bool) -> Parts:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
     Where they do not fit, notes go first, then errors move into parentheses as in 4.91(5), then title and names become
@@ -137,8 +141,13 @@ def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_o
     ]
     for variant in variants:
         parts = variant.parts(data, cursor, ascii_only=ascii_only)
-        if sum(len(text) for text, _ in parts) <= frame.width:
+        if sum(len(text) for text, _ in parts) <= width:
             break
+    return tuple(parts)
+
+
+def write_header(frame: Frame, parts: Parts, *, ascii_only: bool) -> None:
+    """The parts of a header, as far as they fit."""
     x = 0
     for text, role in parts:
         if x + len(text) > frame.width and x:

@@ -43,18 +43,24 @@ class CellWidget(Widget):
         """The frame to show in a content area of that size, in cells."""
         raise NotImplementedError
 
+    @property
+    def drawable(self) -> bool:
+        """Whether there is anything to draw on."""
+        return self.is_mounted and self.size.width > 0 and self.size.height > 0
+
     def redraw(self) -> None:
         """Draw anew and repaint the cells that differ from those on the screen, and no others."""
-        width, height = self.size
-        if not self.is_mounted or width < 1 or height < 1:
+        if self.drawable:
+            self.show_frame(self.draw_frame(*self.size))
+
+    def show_frame(self, frame: Frame) -> None:
+        """Repaint the cells of a frame of the widget's size that differ from those on the screen, and no others."""
+        before, self._frame, self._runs = self._frame, frame, None
+        if (before is not None and before.same(frame)) or self._paint(frame):
             return
-        frame = self.draw_frame(width, height)
-        spans = changed_spans(self._frame, frame)
-        self._frame, self._runs = frame, None
-        if not spans or self._paint(frame):
-            return
-        if 2 * len(spans) > height:
-            self.refresh(Region(0, 0, width, height))
+        spans = changed_spans(before, frame)
+        if 2 * len(spans) > frame.height:
+            self.refresh(Region(0, 0, frame.width, frame.height))
         else:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in spans))
 

@@ -36,6 +36,14 @@ class Frame:
         """Cells in a row."""
         return int(self.characters.shape[1])
 
+    def same(self, other: Frame) -> bool:
+        """Whether both are the same picture."""
+        return (
+            np.array_equal(self.characters, other.characters)
+            and np.array_equal(self.foreground, other.foreground)
+            and np.array_equal(self.background, other.background)
+        )
+
     def text(self) -> list[str]:
         """The rows as strings, without colours and trailing blanks."""
         return ["".join(map(chr, row)).rstrip() for row in self.characters.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,10 +72,10 @@ class LayerRows(CellWidget, can_focus=True):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.view.subscribe(self.redraw)
+        self.view.link(self, redraw_each)
 
     def on_unmount(self) -> None:
-        self.view.unsubscribe(self.redraw)
+        self.view.unlink(self, redraw_each)
 
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)
@@ -123,6 +124,12 @@ class LayerRows(CellWidget, can_focus=True):
         for part in ("characters", "foreground", "background"):
             getattr(frame, part)[: rows.height] = getattr(rows, part)
         return frame
+
+
+def redraw_each(charts: Sequence[LayerRows]) -> None:
+    """Draw them anew."""
+    for rows in charts:
+        rows.redraw()
 
 
 class LayerSparklines(LayerRows):

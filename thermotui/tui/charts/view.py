@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from thermotui.tui.charts.buckets import rolling_range, stable_range
+
+Linked = TypeVar("Linked")
 
 WHOLE = None
 SMALLEST_SPAN = 2.0
@@ -23,6 +26,7 @@ class StepView:
         self.window: float | None = None
         self.cursor: float | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._linked: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change."""
@@ -31,6 +35,14 @@ class StepView:
     def unsubscribe(self, listener: Callable[[], None]) -> None:
         """Stop calling `listener`."""
         self._listeners.remove(listener)
+
+    def link(self, chart: Linked, draw: Callable[[Sequence[Linked]], None]) -> None:
+        """Have `draw` called after every change, once every listener knows of it, with all that it was linked with."""
+        self._linked.setdefault(draw, []).append(chart)
+
+    def unlink(self, chart: Linked, draw: Callable[[Sequence[Linked]], None]) -> None:
+        """Draw `chart` no more."""
+        self._linked[draw].remove(chart)
 
     def show(self, x_range: tuple[float, float] | None) -> None:
         """Show these steps, or the whole run."""
@@ -74,3 +86,5 @@ class StepView:
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+        for draw, charts in tuple(self._linked.items()):
+            draw(tuple(charts))

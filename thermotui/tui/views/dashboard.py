@@ -12,9 +12,9 @@ from textual.widget import Widget
 
 from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.snapshot import Query, RunSnapshot
-from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.chart import Chart, update_together
 from thermotui.tui.charts.view import StepView
-from thermotui.tui.panels import chart_of
+from thermotui.tui.panels import charts_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import AlertTable
 from thermotui.tui.widgets.backdrop import PlainGrid
@@ -176,12 +176,14 @@ class Dashboard(View):
 
     def _update(self, names: tuple[str, ...]) -> None:
         snapshot = self.snapshot
-        for name in names:
-            widget = self.query_one(f"#panel-{name}")
-            if isinstance(widget, Chart):
-                widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot)
-            elif isinstance(widget, (AlertTable, LayerPanel)):
-                widget.snapshot = snapshot
+        panels = [BY_NAME[name] for name in names if name in BY_NAME]
+        data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
+        charts = [self.query_one(f"#panel-{panel.name}", Chart) for panel in panels]
+        update_together(zip(charts, data, strict=True))
+        if "temperature" in names:
+            self.query_one(LayerPanel).snapshot = snapshot
+        if "alerts" in names:
+            self.query_one(AlertTable).snapshot = snapshot
         if snapshot is not None:
             self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
 
