@@ -225,23 +225,24 @@ def _joined(
     width: int,
 ) -> NDArray[np.intp]:
     """Add the few unchanged cells between changed ones of one row and one style, where they are known."""
-    gaps = np.diff(cells)
-    same_row = cells[1:] // width == cells[:-1] // width
-    candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1) & same_row)
-    extra = []
-    for index in candidates.tolist():
-        first, last = int(cells[index]), int(cells[index + 1])
-        between = shown[first + 1 : last]
-        size = between.size + int((between > 0x7F).sum()) + int((between > 0x7FF).sum())
-        if size > (_JOIN if between.size > 1 else _JOIN - 1) or (between == UNKNOWN).any():
-            continue
-        around = styles[first : last + 1]
-        inked = around[shown[first : last + 1] != _BLANK]
-        if (around == around[0]).all() or (
-            inked.size and (inked == inked[0]).all() and (backgrounds[around] == backgrounds[inked[0]]).all()
-        ):
-            extra.append(np.arange(first + 1, last))
-    return np.sort(np.concatenate((cells, *extra))) if extra else cells
+    gaps = np.diff(cells) - 1
+    candidates = np.flatnonzero((gaps > 0) & (gaps <= _JOIN) & (cells[1:] // width == cells[:-1] // width))
+    if not candidates.size:
+        return cells
+    # A line for each gap: the changed cell before it, those between, the changed cell after it.
+    place = np.arange(_JOIN + 2)
+    count = gaps[candidates, None]
+    within, between = place <= count + 1, (place > 0) & (place <= count)
+    gap = cells[candidates, None] + np.minimum(place, count + 1)
+    characters, look = shown[gap], styles[gap]
+    size = (between * (1 + (characters > 0x7F) + (characters > 0x7FF))).sum(axis=1)
+    short = size <= np.where(gaps[candidates] > 1, _JOIN, _JOIN - 1)
+    known = ~(between & (characters == UNKNOWN)).any(axis=1)
+    inked = within & (characters != _BLANK)
+    ink = np.take_along_axis(look, inked.argmax(axis=1)[:, None], axis=1)
+    plain = (backgrounds[look] == backgrounds[ink]).all(axis=1) & (~inked | (look == ink)).all(axis=1)
+    alike = (look == look[:, :1]).all(axis=1) | (inked.any(axis=1) & plain)
+    return np.sort(np.concatenate((cells, gap[between & (short & known & alike)[:, None]])))
 
 
 def _carried(
