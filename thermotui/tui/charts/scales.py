@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,13 @@ class Axis(NamedTuple):
             places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
             return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
 
+    def place(self, value: float, nowhere: float) -> float:
+        """Where one value lies, as `transform` has it but never infinitely far off; `nowhere` instead of NaN."""
+        bottom, top = (_spread_one(end, self.scale, self.threshold) for end in (self.low, self.high))
+        above, extent = _spread_one(value, self.scale, self.threshold) - bottom, top - bottom
+        found = above / extent if extent else math.copysign(math.inf, above) if above else math.nan
+        return nowhere if math.isnan(found) else min(max(found, -sys.float_info.max), sys.float_info.max)
+
     def invert(self, fraction: float) -> float:
         """The value at a fraction of the axis."""
         bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
@@ -61,6 +69,14 @@ def _spread(values: Floats, scale: Scale, threshold: float) -> Floats:
         if scale == "log":
             return np.where(values > 0, np.log10(values), np.nan)
         return np.sign(values) * np.log10(1.0 + np.abs(values) / threshold)
+
+
+def _spread_one(value: float, scale: Scale, threshold: float) -> float:
+    if scale == "linear":
+        return value
+    if scale == "log":
+        return math.log10(value) if value > 0 else math.nan
+    return math.copysign(math.log10(1.0 + abs(value) / threshold), value)
 
 
 def nice_step(span: float, count: int) -> float:
@@ -171,7 +187,7 @@ def sticky_axis(
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
         return fresh
-    place = np.nan_to_num(previous.transform([max(low, fresh.low), high]), nan=-1.0)
+    place = previous.place(max(low, fresh.low), nowhere=-1.0), previous.place(high, nowhere=-1.0)
     if place[0] < 0 or place[1] > 1:
         if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
             room = HEADROOM * (high - low)
@@ -193,5 +209,4 @@ def _union(previous: Axis, fresh: Axis) -> Axis:
 
 def _extent(inner: Axis, outer: Axis) -> float:
     """Length of `inner` in units of `outer`, as that axis spreads them."""
-    ends = np.nan_to_num(outer.transform([inner.low, inner.high]), nan=0.0)
-    return float(ends[1] - ends[0])
+    return outer.place(inner.high, nowhere=0.0) - outer.place(inner.low, nowhere=0.0)

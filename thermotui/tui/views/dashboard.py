@@ -76,6 +76,7 @@ class Dashboard(View):
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._charts = {name: Chart(view=view, id=f"panel-{name}") for name in ORDER if name in BY_NAME}
         self._absent: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
         self._expected: tuple[Size, frozenset[str]] | None = None
@@ -90,7 +91,7 @@ class Dashboard(View):
                 elif name == "temperature":
                     yield LayerPanel(self._view, id="panel-temperature")
                 else:
-                    yield Chart(view=self._view, id=f"panel-{name}")
+                    yield self._charts[name]
 
     def on_mount(self) -> None:
         """Lay the panels out for the size that is expected, so that the first layout is the last."""
@@ -144,7 +145,7 @@ class Dashboard(View):
     def ask(self, query: Query) -> Query:
         """The columns of the panels shown. Over part of a run, whose buckets stay, as many points as a chart shows."""
         if query.steps is not None:
-            dots = max((chart.columns for chart in self.query(Chart) if chart.display), default=0)
+            dots = max((chart.columns for chart in self._charts.values() if chart.display), default=0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
         return replace(query, fields=_fields(self._shown))
 
@@ -167,7 +168,7 @@ class Dashboard(View):
         """Draw in another way."""
         if old.hidden_panels != look.hidden_panels:
             self._arrange()
-        for chart in self.query(Chart):
+        for chart in self._charts.values():
             chart.mode = look.mode
             chart.scale = look.scale_of()
         self.query_one(LayerPanel).look = look
@@ -178,8 +179,7 @@ class Dashboard(View):
         snapshot = self.snapshot
         panels = [BY_NAME[name] for name in names if name in BY_NAME]
         data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
-        charts = [self.query_one(f"#panel-{panel.name}", Chart) for panel in panels]
-        update_together(zip(charts, data, strict=True))
+        update_together(zip((self._charts[panel.name] for panel in panels), data, strict=True))
         if "temperature" in names:
             self.query_one(LayerPanel).snapshot = snapshot
         if "alerts" in names:
