@@ -28,6 +28,7 @@ from thermotui.tui.main_screen import MainScreen
 from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
+from thermotui.tui.strips import free_strips
 from thermotui.tui.themes import all_themes, check_theme, fitting_theme
 from thermotui.tui.thin_driver import CellPainter, thin_driver
 from thermotui.tui.views.view import Look
@@ -66,6 +67,7 @@ class WatchApp(App[None]):
         # The driver is chosen while Textual is initialised.
         self.settings = settings or Settings()
         self.painter = CellPainter()
+        free_strips()
         super().__init__()
         self.failure = ""
         self.last_session = self.settings.session

@@ -122,7 +122,9 @@ class CellUpdates:
         height, width = characters.shape
         x = y = written = length = style = 0
         moved = False
-        for styled, styled_text, parameters, final, text, _ in _TOKEN.findall(update):
+        # One token at a time: those of a large terminal painted anew are many megabytes.
+        for token in _TOKEN.finditer(update):
+            styled, styled_text, parameters, final, text, _ = token.groups("")
             if styled_text or text:
                 codes = _cells(styled_text or text)
                 if codes is None:

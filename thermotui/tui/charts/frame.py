@@ -36,6 +36,11 @@ class Frame:
         """Cells in a row."""
         return int(self.characters.shape[1])
 
+    def rows(self, first: int, stop: int) -> Frame:
+        """The rows [first, stop) of the picture."""
+        there = slice(first, stop)
+        return Frame(self.characters[there], self.foreground[there], self.background[there])
+
     def same(self, other: Frame) -> bool:
         """Whether both are the same picture."""
         return (
