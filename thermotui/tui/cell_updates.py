@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import get_character_cell_size
 
+from thermotui.tui.cursor_moves import move, nearest_first
+
 UNKNOWN = 0xFFFFFFFF
 """Stands for a cell of which it is not known what it shows."""
 CONTINUATION = 0
@@ -25,6 +27,8 @@ _TOKEN = re.compile(rf"\x1b\[([\d;]+)m({_TEXT})\x1b\[0m|\x1b\[([\d;]*)([Hm])|({_
 """Text in a style, as Textual writes it; a move or a style; text; the end of a row, which a move follows."""
 _COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
 _BLANK = ord(" ")
+_FEW = 256
+"""Stretches of cells up to which it pays to look for an order with short moves."""
 _JOIN = 4
 """Bytes of unchanged cells that are sent again sooner than moved over, which takes as many."""
 
@@ -180,6 +184,9 @@ class CellUpdates:
         )
         firsts = np.concatenate(([0], breaks + 1))
         lasts = np.concatenate((breaks + 1, [cells.size]))
+        if firsts.size <= _FEW:
+            order = self._nearest_first(cells[firsts], lasts - firsts, style_of_cell[firsts], width)
+            firsts, lasts = firsts[order], lasts[order]
         # Right halves of wide characters are zeros, which are taken out again below.
         text = flat[cells].tobytes().decode("utf-32")
         wide = chr(CONTINUATION) in text
@@ -192,17 +199,30 @@ class CellUpdates:
                 parts.append(_style_change(self._style, style))
                 self._style = style
             y, x = divmod(cell, width)
-            parts.append(_move(self._cursor, (y, x), width))
+            parts.append(move(self._cursor, (y, x), width))
             parts.append(text[first:last].replace(chr(CONTINUATION), "") if wide else text[first:last])
             self._cursor = y, x + (last - first)
         return "".join(parts)
+
+    def _nearest_first(
+        self, cells: NDArray[np.intp], lengths: NDArray[np.intp], styles: NDArray[np.uint32], width: int
+    ) -> NDArray[np.intp]:
+        """An order of stretches that begin at these cells, [m] each and one style after the other, with short moves."""
+        rows, columns = np.divmod(cells, width)
+        ends, cursor = columns + lengths, self._cursor
+        parts = []
+        for stretches in np.split(np.arange(cells.size), np.flatnonzero(np.diff(styles.astype(np.int64))) + 1):
+            order = stretches[nearest_first(cursor, rows[stretches], columns[stretches], ends[stretches])]
+            cursor = int(rows[order[-1]]), int(ends[order[-1]])
+            parts.append(order)
+        return np.concatenate(parts)
 
     def _rest_at(self, place: tuple[int, int] | None) -> str:
         """Leave the cursor where an input field wants it; home is what Textual says where nothing does."""
         if place is None or place in ((0, 0), self._cursor):
             return ""
         before, self._cursor = self._cursor, place
-        return _move(before, place, self._shown.shape[1])
+        return move(before, place, self._shown.shape[1])
 
 
 @lru_cache(1024)
@@ -273,24 +293,6 @@ def _carried(
         fits[fits] = backgrounds[styles[neighbour[fits]]] == styles[fits]
         result[fits] = styles[neighbour[fits]]
     return result
-
-
-def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -> str:
-    """The shortest move from the cursor, as (row, column), to the target."""
-    absolute = f"\x1b[{target[0] + 1};{target[1] + 1}H"
-    # After the last column some terminals have the cursor in it and some beyond.
-    if cursor is None or cursor[1] >= width or target[0] < cursor[0]:
-        return absolute
-    down, right = target[0] - cursor[0], target[1] - cursor[1]
-    across = ""
-    if right > 0:
-        across = f"\x1b[{right}C" if right > 1 else "\x1b[C"
-    elif right < 0:
-        across = "\b" * -right if right > -5 else f"\x1b[{target[1] + 1}G"
-    if not down:
-        return across
-    below = f"\x1b[{down}B" if down > 1 else "\x1b[B"
-    return min(across + below, absolute, key=len)
 
 
 class _Attributes(NamedTuple):

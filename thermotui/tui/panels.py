@@ -101,6 +101,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, steps: Floats | None = None) -
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
         planned=snapshot.summary.steps or None,
+        least=snapshot.summary.first_minute,
         notes=notes_of(panel, snapshot),
         short=panel.short,
     )

@@ -107,7 +107,9 @@ class Chart(CellWidget, can_focus=True):
         data = self.data
         if data is None:
             return self.view.resolve((0.0, 1.0), self.columns, growing=False)
-        return self.view.resolve(data.extent(), self.columns, growing=data.growing, planned=data.planned)
+        return self.view.resolve(
+            data.extent(), self.columns, growing=data.growing, planned=data.planned, least=data.least
+        )
 
     @property
     def shown_axis(self) -> Axis | None:
@@ -127,8 +129,8 @@ class Chart(CellWidget, can_focus=True):
             self._axis = Axis(*self._y_range, self.scale, threshold)
         else:
             low, high, smallest = value_range(columns)
-            # Other steps are another picture; the same steps with more in them are a run that goes on.
-            growing = data.growing and x_range == self._x_range
+            # Other steps are another picture; from the same first step on it is a run that goes on.
+            growing = data.growing and self._x_range is not None and x_range[0] == self._x_range[0]
             self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=growing)
         self._x_range = x_range
         place, cursor = self.layout_cells, self.view.cursor

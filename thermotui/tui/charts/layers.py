@@ -116,7 +116,7 @@ class LayerRows(CellWidget, can_focus=True):
         data = self.data
         if data is None:
             return self.view.resolve((0.0, 1.0), columns, growing=False)
-        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned)
+        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
 
     def fill(self, rows: Frame, height: int) -> Frame:
         """Rows at the top of a frame of the whole height."""

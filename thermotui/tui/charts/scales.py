@@ -13,8 +13,11 @@ from thermotui.tui.charts.model import Floats, Scale
 
 SHRINK_BELOW = 0.4
 """The range is given up for a smaller one when the data fill less than this share of it."""
-HEADROOM = 0.6
-"""Room beyond growing data, in their extent."""
+HEADROOM, NEARLY = 1.0, 0.15
+"""Room beyond growing data, in their extent, at an end that they went beyond or came so near to, in lengths of the axis.
+"""
+SHRINK_GROWING_BELOW = 0.2
+"""As SHRINK_BELOW, for data that are growing into their room."""
 
 
 class Axis(NamedTuple):
@@ -182,7 +185,8 @@ def sticky_axis(
 
     Growing is immediate, so nothing is ever cut off; shrinking waits until the data fill less than SHRINK_BELOW of the
     axis, so that a flickering maximum does not redraw the whole chart. With `growing` data an end that they went
-    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon.
+    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon. So is the
+    other end where they have nearly reached it: both then move at once.
     """
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
@@ -191,9 +195,13 @@ def sticky_axis(
     if place[0] < 0 or place[1] > 1:
         if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
             room = HEADROOM * (high - low)
-            fresh = fit_axis(low - room * (place[0] < 0), high + room * (place[1] > 1), scale, smallest_positive)
+            down, up = room * (place[0] < NEARLY and low < 0), room * (place[1] > 1 - NEARLY and high > 0)
+            fresh = fit_axis(low - down, high + up, scale, smallest_positive)
         return _union(previous, fresh)
-    if place[1] - place[0] < SHRINK_BELOW and _extent(fresh, previous) < 2 * SHRINK_BELOW:
+    if (
+        place[1] - place[0] < (SHRINK_GROWING_BELOW if growing else SHRINK_BELOW)
+        and _extent(fresh, previous) < 2 * SHRINK_BELOW
+    ):
         return fresh
     return previous
 

@@ -66,6 +66,7 @@ def layers_data(snapshot: RunSnapshot, names: tuple[str, ...], title: str) -> Ch
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
         planned=snapshot.summary.steps or None,
+        least=snapshot.summary.first_minute,
     )
 
 
