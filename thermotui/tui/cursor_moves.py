@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ _RIGHT, _LEFT, _BELOW, _ABOVE = _lengths(3, 9), _lengths(1, 1), _lengths(len(_DO
 _NUMBER = 1 + (np.arange(_LONGEST + 1) > 8) + (np.arange(_LONGEST + 1) > 98) + (np.arange(_LONGEST + 1) > 998)
 
 
-def _costs(row: int, column: int, rows: Places, columns: Places) -> NDArray[np.int64]:
+def _costs(row: int, column: int, rows: Places, columns: Places) -> NDArray[Any]:
     """About how many bytes a move from one place to each of [m] takes."""
     down, right = np.clip(rows - row, -_LONGEST, _LONGEST), np.clip(columns - column, -_LONGEST, _LONGEST)
     relative = np.where(down > 0, _BELOW[np.abs(down)], _ABOVE[np.abs(down)])

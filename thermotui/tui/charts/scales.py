@@ -14,8 +14,7 @@ from thermotui.tui.charts.model import Floats, Scale
 SHRINK_BELOW = 0.4
 """The range is given up for a smaller one when the data fill less than this share of it."""
 HEADROOM, NEARLY = 1.0, 0.15
-"""Room beyond growing data, in their extent, at an end that they went beyond or came so near to, in lengths of the axis.
-"""
+"""Room beyond growing data, in their extent, and how near to an end they get it too, as a share of the axis."""
 SHRINK_GROWING_BELOW = 0.2
 """As SHRINK_BELOW, for data that are growing into their room."""
 
