@@ -39,7 +39,7 @@ def move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) ->
 def _lengths(one: int, each: int) -> NDArray[np.int64]:
     """Bytes of moves over 0 … _LONGEST cells: `one` for one cell, for more `each` a cell or else their number."""
     cells = np.arange(_LONGEST + 1)
-    lengths = np.minimum(cells * each, 4 + (cells > 9) + (cells > 99) + (cells > 999))
+    lengths: NDArray[np.int64] = np.minimum(cells * each, 4 + (cells > 9) + (cells > 99) + (cells > 999))
     lengths[:2] = 0, one
     return lengths
 
