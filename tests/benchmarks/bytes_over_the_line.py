@@ -5,9 +5,9 @@
 Each program runs on a pseudo-terminal of 240 × 72 cells and gets 1,000 new steps a second of the same data: a noisy,
 falling loss in one half of the panels, and running work and heat with error bands in the other. The run is ten minutes
 old; younger ones fill a new column of every panel at every tick and outgrow their axes: 10 and 50 seconds, each as a
-run that is planned to take ten minutes and as one of which that is not known. What comes out after a warm-up is
-counted. Peers that are not installed are left out, and said so. "reached" is how many ticks a second the program got
-done; bytes are those of a tick times the rate it should have reached.
+run that is planned to take ten minutes and as one of which that is not known, and 30 and 60 seconds as the latter.
+What comes out after a warm-up is counted. Peers that are not installed are left out, and said so. "reached" is how many
+ticks a second the program got done; bytes are those of a tick times the rate it should have reached.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Panels(App[None]):
 
     def update(self, panel: Widget, index: int) -> None:
         assert isinstance(panel, Chart)
-        panel.data = replace(self.run_data.chart(index, self.count), planned=self.program.planned)
+        panel.data = replace(self.run_data.chart(index, self.count), planned=self.program.planned, least=60.0 * RATE)
 
 
 class SparklinePanels(Panels):
@@ -207,6 +207,8 @@ PROGRAMS: dict[str, Program] = {
     "ours, 50 s old": Program(Panels, age=YOUNG),
     "ours, 50 s of 10 min": Program(Panels, age=YOUNG, planned=PLANNED),
     "ours, 10 s old": Program(Panels, age=NEW),
+    "ours, 30 s old": Program(Panels, age=30_000),
+    "ours, 60 s old": Program(Panels, age=60_000),
     "ours, 10 s of 10 min": Program(Panels, age=NEW, planned=PLANNED),
     "ours, nothing new": Program(Panels, live=False),
     "ours, Textual's driver": Program(Panels, thin=False),

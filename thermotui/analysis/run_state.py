@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 RATE_ROWS = 256
 """Rows over which the rate is taken: long enough to be steady, short enough to show a slow-down."""
 SPARK_COLUMNS = 32
-DETAILS = ("worst", "open_alerts", "alerts", "flagged", "alerts_searched_to", "curve_rows", "loss", "heat")
+DETAILS = (
+    "worst",
+    "open_alerts",
+    "alerts",
+    "flagged",
+    "alerts_searched_to",
+    "curve_rows",
+    "loss",
+    "heat",
+    "first_minute",
+)
+FIRST_SECONDS = 2.0
+"""Time over which a run's first rate is taken."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class RunSummary:
     flagged: the alerts that worst, open_alerts and alerts tell of. alerts_searched_to: see `AlertFollower.searched_to`.
     loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
     of `steps`.
+    first_minute: steps that its first minute takes at the rate of its first seconds; 0 before FIRST_SECONDS, and where
+    rows have no times. Judged once, so that an axis over it stays.
     ranks: of a distributed run, of which this is then the summary as a whole.
     """
 
@@ -58,6 +72,7 @@ class RunSummary:
     run_id: str = ""
     rank: int = 0
     world_size: int = 1
+    first_minute: float = field(default=0.0, compare=False)
     ranks: tuple[RunSummary, ...] = field(default=(), compare=False)
 
     @property
@@ -124,12 +139,21 @@ def with_details(
         curve_rows=log.length("steps"),
         loss=_spark(log, "steps", "loss"),
         heat=_spark(log, "thermo", "heat"),
+        first_minute=summary.first_minute or _first_minute(log),
     )
 
 
 def with_details_of(summary: RunSummary, known: RunSummary) -> RunSummary:
     """The newer summary with the curves and alerts of an older one."""
     return replace(summary, **{name: getattr(known, name) for name in DETAILS})
+
+
+def _first_minute(log: RunLogReader) -> float:
+    rows = log.length("steps")
+    ends = log.read("steps", ["step", "time"], 0, 1), log.read("steps", ["step", "time"], rows - 1)
+    seconds = float(ends[1]["time"][0] - ends[0]["time"][0]) if rows else math.nan
+    # NaN is no time, and not enough of it.
+    return 60.0 * float(ends[1]["step"][0] - ends[0]["step"][0]) / seconds if seconds >= FIRST_SECONDS else 0.0
 
 
 def _rate(recent: NDArray[np.void]) -> float:

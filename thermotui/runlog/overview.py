@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,27 +101,41 @@ def _reduce(piece: _Piece, fields: Sequence[str], width: int) -> tuple[NDArray[n
         "step_first": piece.rows[first][starts],
         "step_last": piece.rows[last][ends],
     }
+    counted = np.add.reduceat(piece.count, starts)
     for field in fields:
         if piece.factor == 1:
-            low = high = np.ascontiguousarray(piece.rows[field])
-            measured = ~np.isnan(low)
-            total = np.add.reduceat(np.where(measured, low, 0), starts, axis=0, dtype=np.float64)
-            counts = np.add.reduceat(measured, starts, axis=0, dtype=np.int64)
+            low = high = _rows_last(piece.rows[field])
+            if np.isnan(low).any():
+                measured = ~np.isnan(low)
+                total = np.add.reduceat(np.where(measured, low, 0), starts, axis=-1, dtype=np.float64)
+                counts = np.add.reduceat(measured, starts, axis=-1, dtype=np.int64)
+            else:
+                total = np.add.reduceat(low, starts, axis=-1, dtype=np.float64)
+                counts = np.broadcast_to(counted, total.shape)
         else:
-            low, high, mean = (piece.rows[f"{field}_{statistic}"] for statistic in ("min", "max", "mean"))
-            count = piece.rows[f"{field}_count"].astype(np.int64)
-            total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=0)
-            counts = np.add.reduceat(count, starts, axis=0)
-        columns[f"{field}_min"] = np.fmin.reduceat(low, starts, axis=0)
-        columns[f"{field}_max"] = np.fmax.reduceat(high, starts, axis=0)
-        columns[f"{field}_mean"] = total / counts
-        columns[f"{field}_count"] = counts
+            low, high, mean, count = (
+                _rows_last(piece.rows[f"{field}_{statistic}"]) for statistic in ("min", "max", "mean", "count")
+            )
+            count = count.astype(np.int64)
+            total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=-1)
+            counts = np.add.reduceat(count, starts, axis=-1)
+        for statistic, values in (
+            ("min", np.fmin.reduceat(low, starts, axis=-1)),
+            ("max", np.fmax.reduceat(high, starts, axis=-1)),
+            ("mean", total / counts),
+            ("count", counts),
+        ):
+            columns[f"{field}_{statistic}"] = values.T
     dtype = np.dtype([(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
     rows: Rows = np.empty(len(starts), dtype)
     for name, values in columns.items():
         rows[name] = values
-    counted = np.add.reduceat(piece.count, starts)
     return bucket[starts], _Piece(piece.first_row[starts], counted, rows, piece.factor)
+
+
+def _rows_last(values: NDArray[np.generic]) -> NDArray[Any]:
+    """A field of [rows, …] as […, rows], the rows of each column one after the other: many times faster to reduce."""
+    return np.ascontiguousarray(values.T)
 
 
 def overview(

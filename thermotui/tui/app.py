@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import threading
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any, ClassVar, NamedTuple
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.events import Event, InputEvent, Resize
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 
-from thermotui.analysis.snapshot import Tick
+from thermotui.analysis.snapshot import Query, Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
@@ -26,12 +28,15 @@ from thermotui.tui.main_screen import MainScreen
 from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
 from thermotui.tui.session import Session
+from thermotui.tui.strips import free_strips
 from thermotui.tui.themes import all_themes, check_theme, fitting_theme
 from thermotui.tui.thin_driver import CellPainter, thin_driver
 from thermotui.tui.views.view import Look
 
 SETTLING_SECONDS = 1.0
 """Time after the first frame when nothing is imported or mounted any more that stays until the end."""
+TIDYING_SECONDS, QUIET_SECONDS = 3.0, 1.0
+"""Time between two looks at whether there is something to tidy up, and time without a key before it is done."""
 
 
 class Settings(NamedTuple):
@@ -62,13 +67,18 @@ class WatchApp(App[None]):
         # The driver is chosen while Textual is initialised.
         self.settings = settings or Settings()
         self.painter = CellPainter()
+        free_strips()
         super().__init__()
         self.failure = ""
         self.last_session = self.settings.session
         self._theme_chosen = False
+        self._touched: float | None = None
+        """When something was last pressed or resized that was not yet tidied up."""
         self.poller = poller
         session = self.settings.session
-        self.main = MainScreen(session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take)
+        self.main = MainScreen(
+            session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take, self._ask
+        )
         self.main.restore(session)
         preferences = self.settings.preferences
         self._themes = all_themes(preferences.themes)
@@ -112,8 +122,30 @@ class WatchApp(App[None]):
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""
         if not gc.isenabled():
-            self.set_timer(SETTLING_SECONDS, _collect_again)
+            self.set_timer(SETTLING_SECONDS, self._collect_again)
         self.poller.mailbox.listen(self._tell)
+
+    def _collect_again(self) -> None:
+        """Switch the collector on that the start had switched off; what was made until now is not looked through."""
+        gc.freeze()
+        gc.enable()
+        self.set_interval(TIDYING_SECONDS, self._tidy)
+
+    async def on_event(self, event: Event) -> None:
+        """Note when something was last done."""
+        if isinstance(event, InputEvent | Resize):
+            self._touched = time.monotonic()
+        await super().on_event(event)
+
+    def _tidy(self) -> None:
+        """Collect what keys and sizes have left behind once nobody waits for an answer to the next.
+
+        A dialog that was closed refers to itself, with all that it had drawn, and what waits for the collector to come
+        by on its own is room that the next one cannot have.
+        """
+        if self._touched is not None and time.monotonic() - self._touched > QUIET_SECONDS:
+            self._touched = None
+            gc.collect()
 
     def _tell(self) -> None:
         self.post_message(self.Ticked())
@@ -137,9 +169,9 @@ class WatchApp(App[None]):
             self.failure = self.poller.mailbox.failure
             self.exit(return_code=2)
 
-    def on_main_screen_asks(self, message: MainScreen.Asks) -> None:
+    def _ask(self, query: Query) -> None:
         """Ask the log, at the next tick that is due or at once."""
-        self.poller.query = message.query
+        self.poller.query = query
 
     def action_redraw(self) -> None:
         """Send every cell again; otherwise only those that differ are sent."""
@@ -179,9 +211,3 @@ class WatchApp(App[None]):
     async def action_back(self) -> None:
         """Out of a filter, a full-screen panel, a focus, a zoom: one at a time."""
         self.main.go_back()
-
-
-def _collect_again() -> None:
-    """Switch the collector on that the start had switched off; what has been made until now is not looked through."""
-    gc.freeze()
-    gc.enable()

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import get_character_cell_size
 
+from thermotui.tui.cursor_moves import move, nearest_first
+
 UNKNOWN = 0xFFFFFFFF
 """Stands for a cell of which it is not known what it shows."""
 CONTINUATION = 0
@@ -25,6 +27,8 @@ _TOKEN = re.compile(rf"\x1b\[([\d;]+)m({_TEXT})\x1b\[0m|\x1b\[([\d;]*)([Hm])|({_
 """Text in a style, as Textual writes it; a move or a style; text; the end of a row, which a move follows."""
 _COLOUR = re.compile(r"(?:[34]8;(?:5;\d+|2;\d+;\d+;\d+))|\d+")
 _BLANK = ord(" ")
+_FEW = 256
+"""Stretches of cells up to which it pays to look for an order with short moves."""
 _JOIN = 4
 """Bytes of unchanged cells that are sent again sooner than moved over, which takes as many."""
 
@@ -122,7 +126,9 @@ class CellUpdates:
         height, width = characters.shape
         x = y = written = length = style = 0
         moved = False
-        for styled, styled_text, parameters, final, text, _ in _TOKEN.findall(update):
+        # One token at a time: those of a large terminal painted anew are many megabytes.
+        for token in _TOKEN.finditer(update):
+            styled, styled_text, parameters, final, text, _ = token.groups("")
             if styled_text or text:
                 codes = _cells(styled_text or text)
                 if codes is None:
@@ -178,6 +184,9 @@ class CellUpdates:
         )
         firsts = np.concatenate(([0], breaks + 1))
         lasts = np.concatenate((breaks + 1, [cells.size]))
+        if firsts.size <= _FEW:
+            order = self._nearest_first(cells[firsts], lasts - firsts, style_of_cell[firsts], width)
+            firsts, lasts = firsts[order], lasts[order]
         # Right halves of wide characters are zeros, which are taken out again below.
         text = flat[cells].tobytes().decode("utf-32")
         wide = chr(CONTINUATION) in text
@@ -190,17 +199,30 @@ class CellUpdates:
                 parts.append(_style_change(self._style, style))
                 self._style = style
             y, x = divmod(cell, width)
-            parts.append(_move(self._cursor, (y, x), width))
+            parts.append(move(self._cursor, (y, x), width))
             parts.append(text[first:last].replace(chr(CONTINUATION), "") if wide else text[first:last])
             self._cursor = y, x + (last - first)
         return "".join(parts)
+
+    def _nearest_first(
+        self, cells: NDArray[np.intp], lengths: NDArray[np.intp], styles: NDArray[np.uint32], width: int
+    ) -> NDArray[np.intp]:
+        """An order of stretches that begin at these cells, [m] each and one style after the other, with short moves."""
+        rows, columns = np.divmod(cells, width)
+        ends, cursor = columns + lengths, self._cursor
+        parts = []
+        for stretches in np.split(np.arange(cells.size), np.flatnonzero(np.diff(styles.astype(np.int64))) + 1):
+            order = stretches[nearest_first(cursor, rows[stretches], columns[stretches], ends[stretches])]
+            cursor = int(rows[order[-1]]), int(ends[order[-1]])
+            parts.append(order)
+        return np.concatenate(parts)
 
     def _rest_at(self, place: tuple[int, int] | None) -> str:
         """Leave the cursor where an input field wants it; home is what Textual says where nothing does."""
         if place is None or place in ((0, 0), self._cursor):
             return ""
         before, self._cursor = self._cursor, place
-        return _move(before, place, self._shown.shape[1])
+        return move(before, place, self._shown.shape[1])
 
 
 @lru_cache(1024)
@@ -225,23 +247,24 @@ def _joined(
     width: int,
 ) -> NDArray[np.intp]:
     """Add the few unchanged cells between changed ones of one row and one style, where they are known."""
-    gaps = np.diff(cells)
-    same_row = cells[1:] // width == cells[:-1] // width
-    candidates = np.flatnonzero((gaps > 1) & (gaps <= _JOIN + 1) & same_row)
-    extra = []
-    for index in candidates.tolist():
-        first, last = int(cells[index]), int(cells[index + 1])
-        between = shown[first + 1 : last]
-        size = between.size + int((between > 0x7F).sum()) + int((between > 0x7FF).sum())
-        if size > (_JOIN if between.size > 1 else _JOIN - 1) or (between == UNKNOWN).any():
-            continue
-        around = styles[first : last + 1]
-        inked = around[shown[first : last + 1] != _BLANK]
-        if (around == around[0]).all() or (
-            inked.size and (inked == inked[0]).all() and (backgrounds[around] == backgrounds[inked[0]]).all()
-        ):
-            extra.append(np.arange(first + 1, last))
-    return np.sort(np.concatenate((cells, *extra))) if extra else cells
+    gaps = np.diff(cells) - 1
+    candidates = np.flatnonzero((gaps > 0) & (gaps <= _JOIN) & (cells[1:] // width == cells[:-1] // width))
+    if not candidates.size:
+        return cells
+    # A line for each gap: the changed cell before it, those between, the changed cell after it.
+    place = np.arange(_JOIN + 2)
+    count = gaps[candidates, None]
+    within, between = place <= count + 1, (place > 0) & (place <= count)
+    gap = cells[candidates, None] + np.minimum(place, count + 1)
+    characters, look = shown[gap], styles[gap]
+    size = (between * (1 + (characters > 0x7F) + (characters > 0x7FF))).sum(axis=1)
+    short = size <= np.where(gaps[candidates] > 1, _JOIN, _JOIN - 1)
+    known = ~(between & (characters == UNKNOWN)).any(axis=1)
+    inked = within & (characters != _BLANK)
+    ink = np.take_along_axis(look, inked.argmax(axis=1)[:, None], axis=1)
+    plain = (backgrounds[look] == backgrounds[ink]).all(axis=1) & (~inked | (look == ink)).all(axis=1)
+    alike = (look == look[:, :1]).all(axis=1) | (inked.any(axis=1) & plain)
+    return np.sort(np.concatenate((cells, gap[between & (short & known & alike)[:, None]])))
 
 
 def _carried(
@@ -270,24 +293,6 @@ def _carried(
         fits[fits] = backgrounds[styles[neighbour[fits]]] == styles[fits]
         result[fits] = styles[neighbour[fits]]
     return result
-
-
-def _move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -> str:
-    """The shortest move from the cursor, as (row, column), to the target."""
-    absolute = f"\x1b[{target[0] + 1};{target[1] + 1}H"
-    # After the last column some terminals have the cursor in it and some beyond.
-    if cursor is None or cursor[1] >= width or target[0] < cursor[0]:
-        return absolute
-    down, right = target[0] - cursor[0], target[1] - cursor[1]
-    across = ""
-    if right > 0:
-        across = f"\x1b[{right}C" if right > 1 else "\x1b[C"
-    elif right < 0:
-        across = "\b" * -right if right > -5 else f"\x1b[{target[1] + 1}G"
-    if not down:
-        return across
-    below = f"\x1b[{down}B" if down > 1 else "\x1b[B"
-    return min(across + below, absolute, key=len)
 
 
 class _Attributes(NamedTuple):

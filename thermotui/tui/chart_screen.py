@@ -20,6 +20,7 @@ from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.stage import Stage
 from thermotui.tui.views.view import SCALE_CHOICES, Look
+from thermotui.tui.widgets.backdrop import Backdrop
 from thermotui.tui.widgets.table import Table
 
 ZOOM = 2.0
@@ -29,7 +30,7 @@ SMOOTHINGS = (0, 16, 128, 1024)
 """Half-lives in rows to choose from."""
 
 
-class ChartScreen(Screen[None]):
+class ChartScreen(Screen[None], Backdrop):
     """Actions on what the stage shows. All charts share `steps`, so that their x axes and cursors are linked."""
 
     look: reactive[Look] = reactive(Look(), init=False)

@@ -11,7 +11,6 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 from textual.geometry import Size
 from textual.message import Message
@@ -28,6 +27,7 @@ from thermotui.tui.session import Session
 from thermotui.tui.stage import Stage
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
+from thermotui.tui.widgets.backdrop import PlainHorizontal, PlainVertical
 from thermotui.tui.widgets.lines import HeaderLine, Line
 from thermotui.tui.widgets.run_list import RunList
 from thermotui.tui.widgets.table import Table
@@ -87,16 +87,14 @@ class MainScreen(ChartScreen):
     class Ready(Message):
         """The screen can show what is read."""
 
-    class Asks(Message):
-        """Another question for the log."""
-
-        def __init__(self, query: Query) -> None:
-            super().__init__()
-            self.query = query
-
-    def __init__(self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None]) -> None:
-        """`waiting` gives what has been read by the time that the screen is first drawn."""
+    def __init__(
+        self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None], tell: Callable[[Query], None]
+    ) -> None:
+        """waiting: gives what has been read by the time that the screen is first drawn. tell: gets another question for
+        the log, before what is known is drawn: it is being answered meanwhile.
+        """
         super().__init__(save_to)
+        self._tell = tell
         self.runs: tuple[RunSummary, ...] = ()
         self.snapshots: dict[str, RunSnapshot] = {}
         self._first_stage = Stage(self.steps, view, id="stage")
@@ -106,8 +104,8 @@ class MainScreen(ChartScreen):
     def compose(self) -> ComposeResult:
         """Header, runs, the view, status."""
         yield HeaderLine(id="header")
-        with Horizontal(id="body"):
-            with Vertical(id="side"):
+        with PlainHorizontal(id="body"):
+            with PlainVertical(id="side"):
                 yield RunList(id="runs")
                 yield Input(placeholder="words, name=value", id="filter", compact=True)
             yield self._first_stage
@@ -163,7 +161,7 @@ class MainScreen(ChartScreen):
             at=None if cursor is None else max(0, int(cursor)),
             smoothing=self.look.smoothing,
         )
-        self.post_message(self.Asks(self.stage.ask(query)))
+        self._tell(self.stage.ask(query))
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,13 +74,19 @@ def row_value(
     return RowValue(float(value), deviation, snapshot.at)
 
 
-def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
-    """What the panel's chart draws of one run."""
+def charts_of(panels: Sequence[Panel], snapshot: RunSnapshot) -> list[ChartData]:
+    """What the charts of the panels draw of one run: those of one stream share their steps, in one array."""
+    steps = {stream: np.asarray(each.step_first, dtype=np.float64) for stream, each in snapshot.curves.items()}
+    return [chart_of(panel, snapshot, steps.get(panel.stream)) for panel in panels]
+
+
+def chart_of(panel: Panel, snapshot: RunSnapshot, steps: Floats | None = None) -> ChartData:
+    """What the panel's chart draws of one run. steps: the first steps of its stream's buckets, where at hand."""
     overview = snapshot.curves.get(panel.stream)
     series: tuple[SeriesData, ...] = ()
     if overview is not None:
         # One array for all lines: they are then reduced to columns together.
-        x = np.asarray(overview.step_first, dtype=np.float64)
+        x = np.asarray(overview.step_first, dtype=np.float64) if steps is None else steps
         series = tuple(
             series_of(snapshot, panel.stream, line, f"series_{index + 1}", x=x)
             for index, line in enumerate(panel.lines)
@@ -93,6 +101,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot) -> ChartData:
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
         planned=snapshot.summary.steps or None,
+        least=snapshot.summary.first_minute,
         notes=notes_of(panel, snapshot),
         short=panel.short,
     )

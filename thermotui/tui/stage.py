@@ -7,13 +7,13 @@ from collections.abc import Callable
 from textual.app import ComposeResult
 from textual.geometry import Size
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look, View
+from thermotui.tui.widgets.backdrop import Backdrop
 
 
 def _layers(steps: StepView) -> View:
@@ -64,7 +64,7 @@ MAKERS: dict[str, Callable[[StepView], View]] = {
 }
 
 
-class Stage(Widget):
+class Stage(Backdrop):
     """One view at a time; those not shown keep their place and are not updated."""
 
     DEFAULT_CSS = "Stage { width: 1fr; height: 1fr; layout: vertical; }"

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thermotui.tui.charts.frame import Frame
-from thermotui.tui.charts.model import ChartData, SeriesData
+from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
 from thermotui.tui.charts.numbers import format_compact, format_tick, format_value, to_ascii
 from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, linear_ticks
@@ -53,8 +53,27 @@ def write_x_axis(
     frame: Frame, y: int, gutter: int, x_range: tuple[float, float], data: ChartData, *, ascii_only: bool, labels: bool
 ) -> None:
     """The step axis: double where an interval is valid, marked where an alert was raised, with labels below."""
+    axis = _x_axis(frame.width, gutter, x_range, data.shades, data.marks, ascii_only=ascii_only, labels=labels)
+    there, first = slice(y, y + 1 + labels), max(gutter - 1, 0)
+    frame.characters[there, first:] = axis.characters[: 1 + labels, first:]
+    frame.foreground[there, first:] = axis.foreground[: 1 + labels, first:]
+
+
+@lru_cache(16)
+def _x_axis(
+    width: int,
+    gutter: int,
+    x_range: tuple[float, float],
+    shades: tuple[Shade, ...],
+    marks: tuple[Mark, ...],
+    *,
+    ascii_only: bool,
+    labels: bool,
+) -> Frame:
+    """Two rows of that width, from the gutter on: most charts on a screen have the same axis."""
+    frame, y = blank(2, width), 0
     start, end = x_range
-    cells = frame.width - gutter
+    cells = width - gutter
     plain, double, tick_mark, alert = ("-", "=", "+", "^") if ascii_only else ("─", "═", "┬", "▲")
     frame.write(y, gutter, plain * cells, "axis")
     if gutter:
@@ -63,7 +82,7 @@ def write_x_axis(
     def cell(x: float) -> int:
         return int((x - start) / (end - start) * cells)
 
-    for shade in data.shades:
+    for shade in shades:
         first, last = max(0, cell(max(shade.start, start))), min(cells, cell(min(shade.end, end)) + 1)
         if shade.start < end and shade.end > start and last > first:
             frame.write(y, gutter + first, double * (last - first), "valid")
@@ -71,10 +90,11 @@ def write_x_axis(
         frame.write(y, gutter + x, tick_mark, "axis")
         if labels and label:
             frame.write(y + 1, gutter + left, to_ascii(label) if ascii_only else label, "muted")
-    for mark in sorted(data.marks, key=lambda mark: SEVERITY_ORDER[mark.severity]):
+    for mark in sorted(marks, key=lambda mark: SEVERITY_ORDER[mark.severity]):
         if start <= mark.x < end:
             # The most severe of the marks that share a cell is the one seen.
             frame.write(y, gutter + min(cell(mark.x), cells - 1), alert, mark.severity)
+    return frame
 
 
 @lru_cache(64)
@@ -120,7 +140,11 @@ def read_out(series: SeriesData, x: float | None) -> tuple[float, float | None]:
     return float(series.mean[index]), error
 
 
-def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_only: bool) -> None:
+Parts = tuple[tuple[str, str], ...]
+"""Texts with their roles."""
+
+
+def header_parts(data: ChartData, cursor: float | None, width: int, *, ascii_only: bool) -> Parts:
     """Title, unit and notes, then each series' name and latest value, or the values at the cursor.
 
     Where they do not fit, notes go first, then errors move into parentheses as in 4.91(5), then title and names become
@@ -137,8 +161,13 @@ def write_header(frame: Frame, data: ChartData, cursor: float | None, *, ascii_o
     ]
     for variant in variants:
         parts = variant.parts(data, cursor, ascii_only=ascii_only)
-        if sum(len(text) for text, _ in parts) <= frame.width:
+        if sum(len(text) for text, _ in parts) <= width:
             break
+    return tuple(parts)
+
+
+def write_header(frame: Frame, parts: Parts, *, ascii_only: bool) -> None:
+    """The parts of a header, as far as they fit."""
     x = 0
     for text, role in parts:
         if x + len(text) > frame.width and x:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
@@ -68,15 +67,18 @@ def to_columns(series: SeriesData, x_range: tuple[float, float], columns: int) -
 
 
 def all_to_columns(series: Sequence[SeriesData], x_range: tuple[float, float], columns: int) -> tuple[Columns, ...]:
-    """Each series as `to_columns` has it; neighbours that share their array `x` are reduced in one go."""
+    """Each series as `to_columns` has it; those that share their array `x` are reduced in one go."""
     start, end = x_range
     if not end > start or columns < 1:
         raise ValueError(f"no columns in the range {x_range} with {columns} columns")
     edges = np.linspace(start, end, columns + 1)
-    result: list[Columns] = []
-    for _, group in groupby(series, key=lambda each: id(each.x)):
-        result += _reduced(tuple(group), edges)
-    return tuple(result)
+    groups: dict[int, list[int]] = {}
+    for index, each in enumerate(series):
+        groups.setdefault(id(each.x), []).append(index)
+    result: dict[int, Columns] = {}
+    for indices in groups.values():
+        result.update(zip(indices, _reduced(tuple(series[index] for index in indices), edges), strict=True))
+    return tuple(result[index] for index in range(len(series)))
 
 
 def _reduced(series: tuple[SeriesData, ...], edges: Floats) -> list[Columns]:

@@ -30,7 +30,6 @@ class CellWidget(Widget):
     def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._frame: Frame | None = None
-        self._runs: list[list[tuple[str, int, int]]] | None = None
         self._palette: Palette | None = None
         self._own_style: Style | None = None
         """That of the widget, which Textual works out anew from all that it stands in whenever it is asked."""
@@ -43,18 +42,24 @@ class CellWidget(Widget):
         """The frame to show in a content area of that size, in cells."""
         raise NotImplementedError
 
+    @property
+    def drawable(self) -> bool:
+        """Whether there is anything to draw on."""
+        return self.is_mounted and self.size.width > 0 and self.size.height > 0
+
     def redraw(self) -> None:
         """Draw anew and repaint the cells that differ from those on the screen, and no others."""
-        width, height = self.size
-        if not self.is_mounted or width < 1 or height < 1:
+        if self.drawable:
+            self.show_frame(self.draw_frame(*self.size))
+
+    def show_frame(self, frame: Frame) -> None:
+        """Repaint the cells of a frame of the widget's size that differ from those on the screen, and no others."""
+        before, self._frame = self._frame, frame
+        if (before is not None and before.same(frame)) or self._paint(frame):
             return
-        frame = self.draw_frame(width, height)
-        spans = changed_spans(self._frame, frame)
-        self._frame, self._runs = frame, None
-        if not spans or self._paint(frame):
-            return
-        if 2 * len(spans) > height:
-            self.refresh(Region(0, 0, width, height))
+        spans = changed_spans(before, frame)
+        if 2 * len(spans) > frame.height:
+            self.refresh(Region(0, 0, frame.width, frame.height))
         else:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in spans))
 
@@ -86,10 +91,6 @@ class CellWidget(Widget):
             self._frame = None
             self.redraw()
 
-    def on_hide(self) -> None:
-        """Keep nothing for what is not in sight."""
-        self._runs = None
-
     def watch_mode(self) -> None:
         self.redraw()
 
@@ -112,27 +113,29 @@ class CellWidget(Widget):
             return super().render_lines(crop)
         first, last = crop.column_span
         width = self.size.width
-        strips = [self._row(y, width) for y in crop.line_range]
+        strips = self._rows(crop.y, crop.bottom, width)
         return strips if (first, last) == (0, width) else [strip.crop(first, last) for strip in strips]
 
     def render_line(self, y: int) -> Strip:
         """One row of the frame as a strip with a segment for each run of one style."""
-        return self._row(y, self.size.width)
+        return self._rows(y, y + 1, self.size.width)[0]
 
     def _fits(self) -> bool:
         """Whether there is a frame of the present size."""
         return self._frame is not None and (self._frame.width, self._frame.height) == self.size
 
-    def _row(self, y: int, width: int) -> Strip:
+    def _rows(self, first: int, stop: int, width: int) -> list[Strip]:
         if not self._fits() and self.size:
             # A new place is painted before the event that tells of it.
-            self._frame, self._runs = self.draw_frame(*self.size), None
+            self._frame = self.draw_frame(*self.size)
         frame = self._frame
-        if frame is None or y >= frame.height or frame.width != width:
-            return Strip.blank(width, self._style(0, 0))
-        if self._runs is None:
-            self._runs = runs(frame)
-        return Strip([Segment(text, self._style(fore, back)) for text, fore, back in self._runs[y]], frame.width)
+        if frame is None or frame.width != width:
+            return [Strip.blank(width, self._style(0, 0))] * (stop - first)
+        strips = [
+            Strip([Segment(text, self._style(fore, back)) for text, fore, back in row], width)
+            for row in runs(frame.rows(first, stop))
+        ]
+        return strips + [Strip.blank(width, self._style(0, 0))] * (stop - first - len(strips))
 
     def _decorated(self) -> bool:
         """Whether anything around or over the frame is left to Textual to draw."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from textual.events import MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseScrollUp, MouseUp
 from textual.geometry import Offset
 from textual.reactive import reactive
 
+from thermotui.tui.charts.axes import Parts, header_parts
+from thermotui.tui.charts.buckets import Columns
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import SCALES, ChartData, Scale
-from thermotui.tui.charts.raster import GLYPHS
-from thermotui.tui.charts.render import Layout, columns_of, draw, layout, value_range
+from thermotui.tui.charts.raster import GLYPHS, Mode
+from thermotui.tui.charts.render import Layout, Sketch, columns_of_all, draw_all, layout, value_range
 from thermotui.tui.charts.roles import ROLE
 from thermotui.tui.charts.scales import Axis, sticky_axis
 from thermotui.tui.charts.view import SMALLEST_SPAN, StepView
@@ -63,20 +66,22 @@ class Chart(CellWidget, can_focus=True):
         self._x_range: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
         self._drag: Drag | None = None
+        self._header: tuple[object, Parts] = None, ()
+        """The parts of the header, behind what they were made of."""
         self.set_reactive(Chart.data, data)
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.view.subscribe(self.redraw)
+        self.view.link(self, redraw_together)
 
     def on_unmount(self) -> None:
-        self.view.unsubscribe(self.redraw)
+        self.view.unlink(self, redraw_together)
 
     def link(self, view: StepView) -> None:
         """Share the range of steps and the cursor of another view from now on."""
-        self.view.unsubscribe(self.redraw)
+        self.view.unlink(self, redraw_together)
         self.view = view
-        self.view.subscribe(self.redraw)
+        self.view.link(self, redraw_together)
         self.redraw()
 
     def watch_data(self) -> None:
@@ -102,7 +107,9 @@ class Chart(CellWidget, can_focus=True):
         data = self.data
         if data is None:
             return self.view.resolve((0.0, 1.0), self.columns, growing=False)
-        return self.view.resolve(data.extent(), self.columns, growing=data.growing, planned=data.planned)
+        return self.view.resolve(
+            data.extent(), self.columns, growing=data.growing, planned=data.planned, least=data.least
+        )
 
     @property
     def shown_axis(self) -> Axis | None:
@@ -111,23 +118,31 @@ class Chart(CellWidget, can_focus=True):
 
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the data at the present range and scale."""
+        return _frames((self,))[0]
+
+    def sketch(self, columns: tuple[Columns, ...], x_range: tuple[float, float]) -> Sketch:
+        """What to draw of the data over that range, given in the columns of the plot; chooses the value axis."""
         data = self.data
-        if data is None:
-            return blank(height, width)
-        place, x_range = self.layout_cells, self.shown_range
-        columns = columns_of(data, x_range, place.cells, self.mode)
+        assert data is not None
         if self._y_range is not None:
             threshold = self._axis.threshold if self._axis else 1.0
             self._axis = Axis(*self._y_range, self.scale, threshold)
         else:
             low, high, smallest = value_range(columns)
-            # Other steps are another picture; the same steps with more in them are a run that goes on.
-            growing = data.growing and x_range == self._x_range
+            # Other steps are another picture; from the same first step on it is a run that goes on.
+            growing = data.growing and self._x_range is not None and x_range[0] == self._x_range[0]
             self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=growing)
         self._x_range = x_range
-        frame = draw(data, columns, place, self._axis, x_range, self.mode, self.view.cursor)
+        place, cursor = self.layout_cells, self.view.cursor
+        asked = data, cursor, place.width, self.mode
+        if self._header[0] != asked:
+            self._header = asked, header_parts(data, cursor, place.width, ascii_only=self.mode == "ascii")
+        return Sketch(data, columns, place, self._axis, x_range, self.mode, cursor, self._header[1])
+
+    def mark_drag(self, frame: Frame) -> Frame:
+        """Mark what the mouse is being dragged over."""
         if self._drag is not None:
-            rows, cells = self._drag.box(place)
+            rows, cells = self._drag.box(self.layout_cells)
             frame.background[rows, cells] = ROLE["cursor"]
         return frame
 
@@ -259,3 +274,37 @@ class Chart(CellWidget, can_focus=True):
             return start, end
         first, last = self.data.extent()
         return None if start <= first and end >= last else (start, end)
+
+
+def redraw_together(charts: Sequence[Chart]) -> None:
+    """Draw charts anew as `Chart.redraw` does each."""
+    shown = [chart for chart in charts if chart.drawable]
+    for chart, frame in zip(shown, _frames(shown), strict=True):
+        chart.show_frame(frame)
+
+
+def update_together(updates: Iterable[tuple[Chart, ChartData | None]]) -> None:
+    """Set the data of charts and draw them."""
+    charts = []
+    for chart, data in updates:
+        chart.set_reactive(Chart.data, data)
+        charts.append(chart)
+    redraw_together(charts)
+
+
+def _frames(charts: Sequence[Chart]) -> list[Frame]:
+    """A frame for each: what shows the same steps in as many columns is reduced to them in one go."""
+    filled = [(index, chart.data, chart) for index, chart in enumerate(charts) if chart.data is not None]
+    alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Chart]]] = {}
+    for index, data, chart in filled:
+        alike.setdefault((chart.shown_range, chart.layout_cells.cells, chart.mode), []).append((index, data, chart))
+    sketches: dict[int, Sketch] = {}
+    for (x_range, cells, mode), group in alike.items():
+        columns = columns_of_all([data for _, data, _ in group], x_range, cells, mode)
+        for (index, _, chart), own in zip(group, columns, strict=True):
+            sketches[index] = chart.sketch(own, x_range)
+    drawn = dict(zip(sketches, draw_all(tuple(sketches.values())), strict=True))
+    return [
+        chart.mark_drag(drawn[index]) if index in drawn else blank(chart.size.height, chart.size.width)
+        for index, chart in enumerate(charts)
+    ]

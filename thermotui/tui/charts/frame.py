@@ -36,6 +36,19 @@ class Frame:
         """Cells in a row."""
         return int(self.characters.shape[1])
 
+    def rows(self, first: int, stop: int) -> Frame:
+        """The rows [first, stop) of the picture."""
+        there = slice(first, stop)
+        return Frame(self.characters[there], self.foreground[there], self.background[there])
+
+    def same(self, other: Frame) -> bool:
+        """Whether both are the same picture."""
+        return (
+            np.array_equal(self.characters, other.characters)
+            and np.array_equal(self.foreground, other.foreground)
+            and np.array_equal(self.background, other.background)
+        )
+
     def text(self) -> list[str]:
         """The rows as strings, without colours and trailing blanks."""
         return ["".join(map(chr, row)).rstrip() for row in self.characters.tolist()]

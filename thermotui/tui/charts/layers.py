@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,10 +72,10 @@ class LayerRows(CellWidget, can_focus=True):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.view.subscribe(self.redraw)
+        self.view.link(self, redraw_each)
 
     def on_unmount(self) -> None:
-        self.view.unsubscribe(self.redraw)
+        self.view.unlink(self, redraw_each)
 
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)
@@ -115,7 +116,7 @@ class LayerRows(CellWidget, can_focus=True):
         data = self.data
         if data is None:
             return self.view.resolve((0.0, 1.0), columns, growing=False)
-        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned)
+        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
 
     def fill(self, rows: Frame, height: int) -> Frame:
         """Rows at the top of a frame of the whole height."""
@@ -123,6 +124,12 @@ class LayerRows(CellWidget, can_focus=True):
         for part in ("characters", "foreground", "background"):
             getattr(frame, part)[: rows.height] = getattr(rows, part)
         return frame
+
+
+def redraw_each(charts: Sequence[LayerRows]) -> None:
+    """Draw them anew."""
+    for rows in charts:
+        rows.redraw()
 
 
 class LayerSparklines(LayerRows):

@@ -94,6 +94,8 @@ class ChartData:
     x_label: str = "step"
     growing: bool = True
     planned: float | None = None
+    least: float = 0.0
+    """Steps that the axis of a growing run of unknown length covers at least."""
     notes: tuple[str, ...] = field(default=())
     """Short remarks shown in the header, such as the stride."""
     short: str = ""

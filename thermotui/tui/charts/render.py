@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from thermotui.tui.charts.axes import gutter_width, write_header, write_x_axis, write_y_axis
+from thermotui.tui.charts.axes import Parts, gutter_width, header_parts, write_header, write_x_axis, write_y_axis
 from thermotui.tui.charts.buckets import Columns, all_to_columns
 from thermotui.tui.charts.frame import Frame, Roles, blank
 from thermotui.tui.charts.model import ChartData, Floats
@@ -50,7 +52,16 @@ def layout(width: int, height: int, *, header: bool = True) -> Layout:
 
 def columns_of(data: ChartData, x_range: tuple[float, float], cells: int, mode: Mode) -> tuple[Columns, ...]:
     """Each series in the dot columns of a plot `cells` wide."""
-    return all_to_columns(data.series, x_range, cells * GLYPHS[mode].across)
+    return columns_of_all((data,), x_range, cells, mode)[0]
+
+
+def columns_of_all(
+    charts: Sequence[ChartData], x_range: tuple[float, float], cells: int, mode: Mode
+) -> list[tuple[Columns, ...]]:
+    """The series of each chart in the dot columns of plots `cells` wide."""
+    everything = [series for data in charts for series in data.series]
+    columns = iter(all_to_columns(everything, x_range, cells * GLYPHS[mode].across))
+    return [tuple(islice(columns, len(data.series))) for data in charts]
 
 
 def value_range(columns: tuple[Columns, ...]) -> tuple[float, float, float]:
@@ -69,6 +80,22 @@ def value_range(columns: tuple[Columns, ...]) -> tuple[float, float, float]:
     return float(values.min()), float(values.max()), float(magnitudes.min()) if magnitudes.size else np.nan
 
 
+class Sketch(NamedTuple):
+    """What one chart is to show and where: data with their columns, the part of the run, the axis, the cursor.
+
+    header: its parts as `header_parts` gives them; None where they are still to be made.
+    """
+
+    data: ChartData
+    columns: tuple[Columns, ...]
+    place: Layout
+    axis: Axis
+    x_range: tuple[float, float]
+    mode: Mode = "braille"
+    cursor: float | None = None
+    header: Parts | None = None
+
+
 def draw(
     data: ChartData,
     columns: tuple[Columns, ...],
@@ -79,11 +106,26 @@ def draw(
     cursor: float | None = None,
 ) -> Frame:
     """Draw a chart: header, curves with their bands, axes with labels, shaded intervals, alert marks and the cursor."""
+    return draw_all((Sketch(data, columns, place, axis, x_range, mode, cursor),))[0]
+
+
+def draw_all(sketches: Sequence[Sketch]) -> list[Frame]:
+    """Draw charts as `draw` does each, the curves of all plots of one size in one go: numpy's calls cost, not dots."""
+    plots: dict[int, tuple[Roles, Roles]] = {}
+    alike: dict[tuple[int, int, Mode], list[int]] = {}
+    for index, sketch in enumerate(sketches):
+        alike.setdefault((sketch.place.rows, sketch.place.cells, sketch.mode), []).append(index)
+    for (rows, cells, mode), indices in alike.items():
+        plots.update(zip(indices, _curves([sketches[index] for index in indices], rows, cells, mode), strict=True))
+    return [_draw(sketch, *plots[index]) for index, sketch in enumerate(sketches)]
+
+
+def _draw(sketch: Sketch, bits: Roles, roles: Roles) -> Frame:
+    """The frame around the curves of a plot, given as `_curves` gives them."""
+    data, place, axis, x_range, mode = sketch.data, sketch.place, sketch.axis, sketch.x_range, sketch.mode
     frame = blank(place.height, place.width)
-    glyphs = GLYPHS[mode]
-    bits, roles = _curves(data, columns, place, axis, mode)
     plot = slice(place.top, place.top + place.rows), slice(place.gutter, place.gutter + place.cells)
-    frame.characters[plot] = glyphs.characters[bits]
+    frame.characters[plot] = GLYPHS[mode].characters[bits]
     frame.foreground[plot] = roles
     _shade(frame, place, data, x_range)
     if place.gutter:
@@ -91,44 +133,50 @@ def draw(
     if place.axis:
         y = place.top + place.rows
         write_x_axis(frame, y, place.gutter, x_range, data, ascii_only=mode == "ascii", labels=place.labels)
-    if cursor is not None:
-        _point(frame, place, cursor, x_range, mode)
+    if sketch.cursor is not None:
+        _point(frame, place, sketch.cursor, x_range, mode)
     if axis.scale == "log":
-        hidden = [series.name for series, each in zip(data.series, columns, strict=True) if (each.low <= 0).any()]
+        hidden = [
+            series.name for series, each in zip(data.series, sketch.columns, strict=True) if (each.low <= 0).any()
+        ]
         text = f"{', '.join(hidden)} ≤ 0 not shown"
         text = to_ascii(text) if mode == "ascii" else text
         if hidden and len(text) < place.cells:
             frame.write(place.top, place.width - len(text), text, "warning")
     if place.header:
-        write_header(frame, data, cursor, ascii_only=mode == "ascii")
+        ascii_only = mode == "ascii"
+        parts = sketch.header or header_parts(data, sketch.cursor, place.width, ascii_only=ascii_only)
+        write_header(frame, parts, ascii_only=ascii_only)
     if mode == "ascii":
         frame.characters[frame.characters > 126] = ord("?")
     return frame
 
 
-def _curves(
-    data: ChartData, columns: tuple[Columns, ...], place: Layout, axis: Axis, mode: Mode
-) -> tuple[Roles, Roles]:
-    """Bits and roles of the cells [rows, cells] of the plot: of each series its band, its line over it, its spikes."""
-    bits = np.zeros((place.rows, place.cells), np.uint8)
-    roles = np.zeros_like(bits)
-    if not columns:
-        return bits, roles
-    count, dots = len(columns), place.rows * GLYPHS[mode].down
-    heights = _heights(columns, axis)
-    low, high, mean, lower, upper = heights
-    spikes = _spikes(low, high, 1.5 / place.rows)
-    tops, bottoms = line_span(mean, dots)
+def _curves(sketches: Sequence[Sketch], rows: int, cells: int, mode: Mode) -> list[tuple[Roles, Roles]]:
+    """Bits and roles of the cells [rows, cells] of each plot: of each series its band, its line over it, its spikes."""
+    nothing = np.zeros((rows, cells), np.uint8)
+    drawn = [sketch for sketch in sketches if sketch.columns]
+    if not drawn:
+        return [(nothing, nothing) for _ in sketches]
+    low, high, mean, lower, upper = np.concatenate([_heights(each.columns, each.axis) for each in drawn], axis=1)
+    spikes = _spikes(low, high, 1.5 / rows)
+    tops, bottoms = line_span(mean, rows * GLYPHS[mode].down)
     upper_ends = np.array([high, upper, tops, *(top for top, _ in spikes)])
     lower_ends = np.array([low, lower, bottoms, *(bottom for _, bottom in spikes)])
-    extremes, errors, lines, *spiked = span_bits(upper_ends, lower_ends, place.rows, mode)
-    errors &= dither(place.rows, place.cells, mode)
-    for index, series in enumerate(data.series[:count]):
-        _paint(bits, roles, extremes[index] | errors[index], band_role(series.colour_role))
-        _paint(bits, roles, lines[index], series.colour_role, full=GLYPHS[mode].full)
-        for spike in spiked:
-            _paint(bits, roles, spike[index], series.colour_role)
-    return bits, roles
+    extremes, errors, lines, *spiked = span_bits(upper_ends, lower_ends, rows, mode)
+    errors &= dither(rows, cells, mode)
+    bands = extremes | errors
+    plots, at = [], 0
+    for sketch in sketches:
+        bits, roles = nothing.copy(), nothing.copy()
+        for series in sketch.data.series[: len(sketch.columns)]:
+            _paint(bits, roles, bands[at], band_role(series.colour_role))
+            _paint(bits, roles, lines[at], series.colour_role, full=GLYPHS[mode].full)
+            for spike in spiked:
+                _paint(bits, roles, spike[at], series.colour_role)
+            at += 1
+        plots.append((bits, roles))
+    return plots
 
 
 def _heights(columns: tuple[Columns, ...], axis: Axis) -> Floats:

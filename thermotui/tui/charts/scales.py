@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,10 @@ from thermotui.tui.charts.model import Floats, Scale
 
 SHRINK_BELOW = 0.4
 """The range is given up for a smaller one when the data fill less than this share of it."""
-HEADROOM = 0.6
-"""Room beyond growing data, in their extent."""
+HEADROOM, NEARLY = 1.0, 0.15
+"""Room beyond growing data, in their extent, and how near to an end they get it too, as a share of the axis."""
+SHRINK_GROWING_BELOW = 0.2
+"""As SHRINK_BELOW, for data that are growing into their room."""
 
 
 class Axis(NamedTuple):
@@ -34,6 +37,13 @@ class Axis(NamedTuple):
             bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
             places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
             return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
+
+    def place(self, value: float, nowhere: float) -> float:
+        """Where one value lies, as `transform` has it but never infinitely far off; `nowhere` instead of NaN."""
+        bottom, top = (_spread_one(end, self.scale, self.threshold) for end in (self.low, self.high))
+        above, extent = _spread_one(value, self.scale, self.threshold) - bottom, top - bottom
+        found = above / extent if extent else math.copysign(math.inf, above) if above else math.nan
+        return nowhere if math.isnan(found) else min(max(found, -sys.float_info.max), sys.float_info.max)
 
     def invert(self, fraction: float) -> float:
         """The value at a fraction of the axis."""
@@ -61,6 +71,14 @@ def _spread(values: Floats, scale: Scale, threshold: float) -> Floats:
         if scale == "log":
             return np.where(values > 0, np.log10(values), np.nan)
         return np.sign(values) * np.log10(1.0 + np.abs(values) / threshold)
+
+
+def _spread_one(value: float, scale: Scale, threshold: float) -> float:
+    if scale == "linear":
+        return value
+    if scale == "log":
+        return math.log10(value) if value > 0 else math.nan
+    return math.copysign(math.log10(1.0 + abs(value) / threshold), value)
 
 
 def nice_step(span: float, count: int) -> float:
@@ -166,18 +184,23 @@ def sticky_axis(
 
     Growing is immediate, so nothing is ever cut off; shrinking waits until the data fill less than SHRINK_BELOW of the
     axis, so that a flickering maximum does not redraw the whole chart. With `growing` data an end that they went
-    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon.
+    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon. So is the
+    other end where they have nearly reached it: both then move at once.
     """
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
         return fresh
-    place = np.nan_to_num(previous.transform([max(low, fresh.low), high]), nan=-1.0)
+    place = previous.place(max(low, fresh.low), nowhere=-1.0), previous.place(high, nowhere=-1.0)
     if place[0] < 0 or place[1] > 1:
         if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
             room = HEADROOM * (high - low)
-            fresh = fit_axis(low - room * (place[0] < 0), high + room * (place[1] > 1), scale, smallest_positive)
+            down, up = room * (place[0] < NEARLY and low < 0), room * (place[1] > 1 - NEARLY and high > 0)
+            fresh = fit_axis(low - down, high + up, scale, smallest_positive)
         return _union(previous, fresh)
-    if place[1] - place[0] < SHRINK_BELOW and _extent(fresh, previous) < 2 * SHRINK_BELOW:
+    if (
+        place[1] - place[0] < (SHRINK_GROWING_BELOW if growing else SHRINK_BELOW)
+        and _extent(fresh, previous) < 2 * SHRINK_BELOW
+    ):
         return fresh
     return previous
 
@@ -193,5 +216,4 @@ def _union(previous: Axis, fresh: Axis) -> Axis:
 
 def _extent(inner: Axis, outer: Axis) -> float:
     """Length of `inner` in units of `outer`, as that axis spreads them."""
-    ends = np.nan_to_num(outer.transform([inner.low, inner.high]), nan=0.0)
-    return float(ends[1] - ends[0])
+    return outer.place(inner.high, nowhere=0.0) - outer.place(inner.low, nowhere=0.0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from thermotui.tui.charts.buckets import rolling_range, stable_range
+
+Linked = TypeVar("Linked")
 
 WHOLE = None
 SMALLEST_SPAN = 2.0
@@ -23,6 +26,7 @@ class StepView:
         self.window: float | None = None
         self.cursor: float | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._linked: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change."""
@@ -31,6 +35,14 @@ class StepView:
     def unsubscribe(self, listener: Callable[[], None]) -> None:
         """Stop calling `listener`."""
         self._listeners.remove(listener)
+
+    def link(self, chart: Linked, draw: Callable[[Sequence[Linked]], None]) -> None:
+        """Have `draw` called after every change, once every listener knows of it, with all that it was linked with."""
+        self._linked.setdefault(draw, []).append(chart)
+
+    def unlink(self, chart: Linked, draw: Callable[[Sequence[Linked]], None]) -> None:
+        """Draw `chart` no more."""
+        self._linked[draw].remove(chart)
 
     def show(self, x_range: tuple[float, float] | None) -> None:
         """Show these steps, or the whole run."""
@@ -54,12 +66,18 @@ class StepView:
             self._tell()
 
     def resolve(
-        self, extent: tuple[float, float], columns: int, *, growing: bool, planned: float | None = None
+        self,
+        extent: tuple[float, float],
+        columns: int,
+        *,
+        growing: bool,
+        planned: float | None = None,
+        least: float = 0.0,
     ) -> tuple[float, float]:
         """The range to draw for a run that extends over `extent`, in `columns` columns.
 
-        While the run grows, on its way to the step `planned` where that is known, the ends stay for as long as they
-        can, so that new rows change only the last columns.
+        While the run grows, on its way to the step `planned` where that is known and else over `least` steps and more,
+        the ends stay for as long as they can, so that new rows change only the last columns.
         """
         first, last = extent
         if self.x_range is not None:
@@ -67,10 +85,12 @@ class StepView:
         if self.window is not None:
             return rolling_range(last, self.window)
         if growing:
-            return stable_range(first, last, planned)
+            return stable_range(first, last if planned else max(last, first + least), planned)
         # Half a column beyond the last point, which would fall outside of a half-open range otherwise.
         return first, last + max((last - first) / max(columns, 1) / 2, 1e-9)
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+        for draw, charts in tuple(self._linked.items()):
+            draw(tuple(charts))

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Grid
 from textual.widgets import Static
 
 from thermotui.analysis.format import printable
@@ -21,6 +20,7 @@ from thermotui.tui.charts.model import ChartData, SeriesData
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import series_of
 from thermotui.tui.views.view import Align, Look, View
+from thermotui.tui.widgets.backdrop import PlainGrid
 
 MAXIMUM_RUNS = 8
 STRIDE_BOUND = ("work", "heat", "ep_conditional", "ep_marginal", "m_info", "learning_efficiency")
@@ -113,7 +113,7 @@ class CompareView(View):
     def compose(self) -> ComposeResult:
         """Legend and charts."""
         yield Static(id="legend")
-        with Grid():
+        with PlainGrid():
             for panel in COMPARED:
                 yield Chart(view=self._steps, id=f"compare-{panel.name}")
 
@@ -121,7 +121,7 @@ class CompareView(View):
 
     def on_resize(self) -> None:
         """Columns by width."""
-        grid = self.query_one(Grid)
+        grid = self.query_one(PlainGrid)
         columns = 1 if self.size.width < 60 else 2
         grid.styles.grid_size_columns = columns
         rows = max(1, min(len(COMPARED) // columns, self.size.height // 6))

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Grid
 from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.snapshot import Query, RunSnapshot
-from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.chart import Chart, update_together
 from thermotui.tui.charts.view import StepView
-from thermotui.tui.panels import chart_of
+from thermotui.tui.panels import charts_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import AlertTable
+from thermotui.tui.widgets.backdrop import PlainGrid
 from thermotui.tui.widgets.layer_panel import LayerPanel
 
 ORDER = (
@@ -76,6 +76,7 @@ class Dashboard(View):
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._charts = {name: Chart(view=view, id=f"panel-{name}") for name in ORDER if name in BY_NAME}
         self._absent: frozenset[str] = frozenset()
         self._shown: tuple[str, ...] = ()
         self._expected: tuple[Size, frozenset[str]] | None = None
@@ -83,14 +84,14 @@ class Dashboard(View):
 
     def compose(self) -> ComposeResult:
         """All panels, of which some are shown."""
-        with Grid():
+        with PlainGrid():
             for name in ORDER:
                 if name == "alerts":
                     yield AlertTable(id="panel-alerts")
                 elif name == "temperature":
                     yield LayerPanel(self._view, id="panel-temperature")
                 else:
-                    yield Chart(view=self._view, id=f"panel-{name}")
+                    yield self._charts[name]
 
     def on_mount(self) -> None:
         """Lay the panels out for the size that is expected, so that the first layout is the last."""
@@ -130,7 +131,7 @@ class Dashboard(View):
 
     def _arrange(self) -> None:
         columns, shown = self._fitting()
-        grid = self.query_one(Grid)
+        grid = self.query_one(PlainGrid)
         grid.styles.grid_size_columns = columns
         grid.styles.grid_size_rows = -(-len(shown) // columns)
         if shown == self._shown:
@@ -144,7 +145,7 @@ class Dashboard(View):
     def ask(self, query: Query) -> Query:
         """The columns of the panels shown. Over part of a run, whose buckets stay, as many points as a chart shows."""
         if query.steps is not None:
-            dots = max((chart.columns for chart in self.query(Chart) if chart.display), default=0)
+            dots = max((chart.columns for chart in self._charts.values() if chart.display), default=0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
         return replace(query, fields=_fields(self._shown))
 
@@ -167,7 +168,7 @@ class Dashboard(View):
         """Draw in another way."""
         if old.hidden_panels != look.hidden_panels:
             self._arrange()
-        for chart in self.query(Chart):
+        for chart in self._charts.values():
             chart.mode = look.mode
             chart.scale = look.scale_of()
         self.query_one(LayerPanel).look = look
@@ -176,12 +177,13 @@ class Dashboard(View):
 
     def _update(self, names: tuple[str, ...]) -> None:
         snapshot = self.snapshot
-        for name in names:
-            widget = self.query_one(f"#panel-{name}")
-            if isinstance(widget, Chart):
-                widget.data = None if snapshot is None else chart_of(BY_NAME[name], snapshot)
-            elif isinstance(widget, (AlertTable, LayerPanel)):
-                widget.snapshot = snapshot
+        panels = [BY_NAME[name] for name in names if name in BY_NAME]
+        data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
+        update_together(zip((self._charts[panel.name] for panel in panels), data, strict=True))
+        if "temperature" in names:
+            self.query_one(LayerPanel).snapshot = snapshot
+        if "alerts" in names:
+            self.query_one(AlertTable).snapshot = snapshot
         if snapshot is not None:
             self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
 

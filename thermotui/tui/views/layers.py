@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.reactive import reactive
 
 from thermotui.analysis.snapshot import Query, RunSnapshot
@@ -17,6 +16,7 @@ from thermotui.tui.charts.model import ChartData, Scale, raw_series
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import marks_of, shades_of
 from thermotui.tui.views.view import Look, View
+from thermotui.tui.widgets.backdrop import PlainHorizontal
 from thermotui.tui.widgets.layer_panel import TEMPERATURE_SCALE, TEMPERATURES, layers_data
 from thermotui.tui.widgets.lines import Line
 
@@ -76,7 +76,7 @@ class LayersView(View):
         """Title, heatmap, detail."""
         yield Line()
         yield Heatmap(view=self._view)
-        with Horizontal(id="detail"):
+        with PlainHorizontal(id="detail"):
             yield Chart(view=self._view, id="curve")
             yield Chart(view=self._lags, id="autocorrelation")
 

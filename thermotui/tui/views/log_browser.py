@@ -9,13 +9,13 @@ from datetime import datetime
 
 import numpy as np
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.reactive import reactive
 
 from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import Query, RowsQuery, RunSnapshot
 from thermotui.runlog.schema import STREAMS, Header
 from thermotui.tui.views.view import View
+from thermotui.tui.widgets.backdrop import PlainHorizontal
 from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.lines import Line
 from thermotui.tui.widgets.table import Table
@@ -86,7 +86,7 @@ class LogBrowser(View):
     def compose(self) -> ComposeResult:
         """What there is to see, and the rows of one stream."""
         yield Line()
-        with Horizontal():
+        with PlainHorizontal():
             yield Table((Column("stream"), Column("rows", 9, "right")), id="streams")
             yield Table(_attribute_columns(NAME_WIDTH), id="rows", empty="no rows")
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from textual.app import ComposeResult
-from textual.containers import Grid
 
 from thermotui.analysis.format import format_duration, format_value
 from thermotui.analysis.panels import PANELS, Panel, fields_of
@@ -18,6 +17,7 @@ from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import chart_of
 from thermotui.tui.views.view import Look, View
+from thermotui.tui.widgets.backdrop import PlainGrid
 from thermotui.tui.widgets.columns import Cell, Column, Row
 from thermotui.tui.widgets.run_list import age_cell, alert_cell, progress_cell, short_count, state_cell
 from thermotui.tui.widgets.table import Table
@@ -92,7 +92,7 @@ class OverviewView(View):
     def compose(self) -> ComposeResult:
         """The table, and the preview."""
         yield Table(COLUMNS, empty="no runs", id="overview-table")
-        with Grid():
+        with PlainGrid():
             for panel in PREVIEW:
                 yield Chart(view=self._steps, id=f"preview-{panel.name}")
 
@@ -124,7 +124,7 @@ class OverviewView(View):
         self._fill()
 
     def _arrange(self) -> None:
-        height, grid = self.size.height, self.query_one(Grid)
+        height, grid = self.size.height, self.query_one(PlainGrid)
         left = max(height - len(self.summaries) - 2, height * 2 // 5 if height >= ROOMY else 0)
         shown = () if left < PREVIEW_HEIGHT else PREVIEW if left >= TALL else PREVIEW[:2]
         self.query_one(Table).styles.max_height = height - left - 1 if shown else height

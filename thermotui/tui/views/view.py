@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.attention import Snooze
 from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
+from thermotui.tui.widgets.backdrop import Backdrop
 
 Align = Literal["step", "time"]
 ScaleChoice = Literal["own", "linear", "log", "symlog"]
@@ -47,7 +47,7 @@ class Look:
         return frozenset(each.key for each in self.snoozed if each.path == path)
 
 
-class View(Widget):
+class View(Backdrop):
     """A view of the selected run or runs."""
 
     DEFAULT_CSS = "View { width: 1fr; height: 1fr; }"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from textual.app import ComposeResult
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
@@ -15,6 +14,7 @@ from thermotui.tui.charts.model import ChartData, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import marks_of, row_value, shades_of
 from thermotui.tui.views.view import Look
+from thermotui.tui.widgets.backdrop import Backdrop
 from thermotui.tui.widgets.lines import Line
 
 TEMPERATURES = ("temperature", "temperature_full")
@@ -66,10 +66,11 @@ def layers_data(snapshot: RunSnapshot, names: tuple[str, ...], title: str) -> Ch
         x_range=(0.0, float(max(snapshot.summary.step, 1))),
         growing=snapshot.summary.live,
         planned=snapshot.summary.steps or None,
+        least=snapshot.summary.first_minute,
     )
 
 
-class LayerPanel(Widget):
+class LayerPanel(Backdrop):
     """A title and a sparkline for each layer."""
 
     DEFAULT_CSS = "LayerPanel { layout: vertical; & > Line { text-style: bold; } }"
