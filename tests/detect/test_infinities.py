@@ -37,8 +37,12 @@ def test_an_infinite_autocorrelation_and_bound() -> None:
     correlation = np.tile(echo, (3, 1))
     correlation[0, 2], correlation[1, 3], correlation[2, 4] = np.inf, 0.9, -np.inf
     assert coloured_layers(correlation, echo, 256, Settings(), np.inf) == []
-    # Against an infinite echo, infinity is no excess, and the colour at another lag is seen.
+    correlation[1, 3] = 0.0
+    assert coloured_layers(correlation, echo, 256, Settings()) == []
+    # The colour at another lag of the same layer is seen, and beside an infinite echo too.
     correlation[0, 5] = 0.9
+    (found,) = coloured_layers(correlation, echo, 256, Settings())
+    assert (found.layer, found.lag, found.value) == (0, 5, 0.9)
     endless = np.where(np.arange(16) == 2, np.inf, echo)
     (found,) = coloured_layers(correlation[:1], endless, 256, Settings())
     assert (found.lag, found.value) == (5, 0.9)

@@ -28,7 +28,6 @@ class Colour:
     seen: int
     correlation: float
     reference: float
-    score: float
 
 
 class LossColour:
@@ -71,27 +70,48 @@ class LossColour:
         looks = [self._look(ends, w) for w in WINDOWS]
         found = []
         s = self._settings
-        for index, end in enumerate(ends.tolist()):
-            for w, (r, usual, phi, usual_phi) in zip(WINDOWS, looks, strict=True):
-                value, reference = float(r[index]), float(usual[index])
-                score = math.sqrt(w) * (math.atanh(value) - math.atanh(reference))
-                if math.isnan(self._reference):
-                    if end - w < self._origin:
-                        continue
-                    shift = float(phi[index] - usual_phi[index])
-                    moved = shift > 0.5 * (value - reference) and shift * math.sqrt(w) > _DIFFERENCES * 1.41
-                    if value > s.colour and score > s.colour_z and moved:
-                        self._reference, self._strength = reference, value
-                        start = self._sums.boundary(self._beginning(end, w, reference))
-                        found.append(Colour(True, start, -1, self._sums.boundary(end), value, reference, score))
-                        break
-                elif w == WINDOWS[-1] and value < 0.5 * (self._reference + self._strength):
-                    # Half of the window is of the old colour again.
-                    at = self._sums.boundary(end - w // 2)
-                    found.append(Colour(False, at, at, self._sums.boundary(end), value, self._reference, score))
-                    self._reference = math.nan
+        # Where no window is strong enough, but for rounding, nothing can begin.
+        strong = np.zeros(len(ends), dtype=np.bool_)
+        for w, (r, usual, *_) in zip(WINDOWS, looks, strict=True):
+            score = math.sqrt(w) * (np.arctanh(r) - np.arctanh(usual))
+            strong |= (r > s.colour) & (score > s.colour_z - 1e-6)
+        candidates = np.flatnonzero(strong)
+        longest = looks[-1][0]
+        index = 0
+        while index < len(ends):
+            if math.isnan(self._reference):
+                later = candidates[np.searchsorted(candidates, index) :]
+                if not later.size:
                     break
+                index = int(later[0])
+                found += self._begun(int(ends[index]), [[float(x[index]) for x in look] for look in looks])
+            else:
+                weak = np.flatnonzero(longest[index:] < 0.5 * (self._reference + self._strength))
+                if not weak.size:
+                    break
+                index += int(weak[0])
+                end = int(ends[index])
+                # Half of the window is of the old colour again.
+                at = self._sums.boundary(end - WINDOWS[-1] // 2)
+                found.append(Colour(False, at, at, self._sums.boundary(end), float(longest[index]), self._reference))
+                self._reference = math.nan
+            index += 1
         return found
+
+    def _begun(self, end: int, looks: list[list[float]]) -> list[Colour]:
+        """The coloured stretch that the windows up to `end` show, of each r, its reference, φ and its reference."""
+        s = self._settings
+        for w, (value, reference, phi, usual_phi) in zip(WINDOWS, looks, strict=True):
+            if end - w < self._origin:
+                continue
+            score = math.sqrt(w) * (math.atanh(value) - math.atanh(reference))
+            shift = phi - usual_phi
+            moved = shift > 0.5 * (value - reference) and shift * math.sqrt(w) > _DIFFERENCES * 1.41
+            if value > s.colour and score > s.colour_z and moved:
+                self._reference, self._strength = reference, value
+                start = self._sums.boundary(self._beginning(end, w, reference))
+                return [Colour(True, start, -1, self._sums.boundary(end), value, reference)]
+        return []
 
     def _beginning(self, end: int, w: int, reference: float) -> int:
         """Since which grid point the noise up to `end` is most clearly of another colour."""
@@ -166,20 +186,19 @@ def coloured_layers(
     The error at each lag is that of white noise in one series, 1/√window, or bound/1.96 where that is more: what only
     many members and projections together resolve is the force that answers the noise, no disturbance. The largest |z|
     over the lags gets Bonferroni's correction for them, the layers Benjamini–Hochberg's; only excesses above
-    `colour_lags` are worth saying.
+    `colour_lags` are worth saying. A lag whose value is not finite counts as not measured.
     """
     if window <= 1 or autocorrelation.shape[1] < 2:
         return []
     error = max(1.0 / math.sqrt(window), bound / 1.96 if bound > 0 else 0.0)
-    # A log is not trusted input: infinities on both sides give NaN, which rejects nothing.
+    # A log is not trusted input: what is not finite was not measured.
     with np.errstate(invalid="ignore"):
         excess = autocorrelation[:, 1:] - expected_echo[None, 1:]
+    excess = np.where(np.isfinite(excess), excess, np.nan)
     known = np.logical_not(np.isnan(excess).all(axis=1))
     lags = np.where(known, np.argmax(np.abs(np.nan_to_num(excess)), axis=1), 0)
     strongest = np.abs(excess[np.arange(len(excess)), lags])
-    with np.errstate(invalid="ignore"):
-        scores = strongest / error
-    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in scores.tolist()])
+    p_values = np.array([min(1.0, two_sided_p(z) * excess.shape[1]) for z in (strongest / error).tolist()])
     p_values[~known] = math.nan
     # Windows are looked at again and again: one look may spend only what one jump test spends on fifty looks.
     rejected = benjamini_hochberg(p_values, settings.fdr / 50) & (strongest > settings.colour_lags)
