@@ -18,6 +18,7 @@ from thermotui.detect.scale_change import ScaleChange
 from thermotui.detect.settings import Settings
 from thermotui.detect.steps import StepTest
 
+_PIECE = 32_768  # samples that fit the processor's cache with all that is made of them
 _REPEATED = 5  # so many identical values in a row tell nothing of the noise any more
 
 
@@ -47,6 +48,10 @@ class LossDetector:
 
     def feed(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """n samples: steps int64 [n], increasing; values float64 [n]. The book gets the alerts."""
+        for begin in range(0, len(values), _PIECE):
+            self._feed_piece(steps[begin : begin + _PIECE], values[begin : begin + _PIECE])
+
+    def _feed_piece(self, steps: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         finite = np.isfinite(values)
         edges = np.flatnonzero(np.diff(finite)) + 1
         for part in np.split(np.arange(len(values)), edges):
@@ -187,7 +192,8 @@ class LossDetector:
         latest = np.maximum.accumulate(np.where(new, index, -1))
         # Length of the run of identical values that each sample is in, itself included.
         run = np.where(latest >= 0, index - latest + 1, index + 1 + self._same)
-        for reached in np.flatnonzero((run == limit) | new).tolist():
+        ends = new & (np.concatenate([[self._same], run[:-1]]) >= limit)
+        for reached in np.flatnonzero((run == limit) | ends).tolist():
             if run[reached] == limit:
                 start = self._same_start if latest[reached] < 0 else int(steps[latest[reached]])
                 message = f"{self._subject} is exactly {values[reached]:.6g} since step {start:,}"

@@ -119,11 +119,47 @@ class LossFilter:
         floor, minor = self._floor, s.minor
         up, down = math.exp(0.013), math.exp(-0.013)
         sqrt = math.sqrt
+        usual_gain, usual_trend = _LEVEL_GAIN, _SLOPE_PER_GAIN * _LEVEL_GAIN**2
+        bias_gain, fast_gain, median = _BIAS_GAIN, _FAST_GAIN, _MEDIAN_ABSOLUTE
         clean, surprise, scales, calm = self._out_clean, self._out_surprise, self._out_scale, self._out_calm
+        quiet = False
         for index in range(i, len(samples)):
             y = samples[index]
             expected = level + slope
             error = y - expected
+            if quiet:
+                clip = 2.5 * scale
+                if -clip < error < clip:
+                    # Nearly every sample: what is below, where nothing is cut off and nothing is under way. The spread
+                    # is no less than the scale and the reference no less than expected, so that nothing can begin.
+                    if low < -2.33:
+                        tail = low / -2.33
+                        spread = scale * (tail if tail < 2.0 else 2.0)
+                    else:
+                        spread = scale
+                    if spread * spread < power:
+                        spread = sqrt(power)
+                    level = expected + usual_gain * error
+                    slope += usual_trend * error
+                    centred = error - bias
+                    bias += bias_gain * centred
+                    if centred > (size := median * scale) or -centred > size:
+                        scale *= up
+                    else:
+                        scale *= down
+                        if scale < floor:
+                            scale = floor
+                    square = centred * centred
+                    power += 0.03 * ((square if square < 9.0 * power else 9.0 * power) - power)
+                    low += 5e-4
+                    if error < low * scale:
+                        low -= 0.05
+                    fast += fast_gain * (y - fast)
+                    clean.append(expected + error)
+                    surprise.append(centred)
+                    scales.append(spread)
+                    calm.append(True)
+                    continue
             settling = age < s.settle
             if age < 90:
                 gain = max(_LEVEL_GAIN, _FIRST_GAIN - 0.003 * age)
@@ -195,13 +231,13 @@ class LossFilter:
                     self._anchor(y if steep else float(np.median(last[-8:])), fall if steep else 0.0)
                     self._drop = []
                     return index + 1
-            level = expected + gain * step if age < 90 else expected + _LEVEL_GAIN * step
-            slope += (trend if age < 90 else _SLOPE_PER_GAIN * _LEVEL_GAIN**2) * step
+            level = expected + gain * step if age < 90 else expected + usual_gain * step
+            slope += (trend if age < 90 else usual_trend) * step
             # The scatter about the running mean of the error: a trend that the level lags behind is no noise.
             centred = error - bias
-            bias += _BIAS_GAIN * (step - bias)
+            bias += bias_gain * (step - bias)
             size = centred if centred >= 0.0 else -centred
-            scale *= up if size > _MEDIAN_ABSOLUTE * scale else down
+            scale *= up if size > median * scale else down
             if scale < floor:
                 scale = floor
             square = centred * centred
@@ -209,11 +245,12 @@ class LossFilter:
             low += 5e-4
             if error < low * scale:
                 low -= 0.05
-            fast += _FAST_GAIN * (y - fast) if not excess else 0.0
+            fast += fast_gain * (y - fast) if not excess else 0.0
             clean.append(expected + step)
             surprise.append(centred)
             scales.append(spread)
             calm.append(True)
+            quiet = age >= 90 and not (settling or excess or deficit or astray or self._drop)
         else:
             index = len(samples)
         self._astray = astray

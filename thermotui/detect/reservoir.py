@@ -14,8 +14,6 @@ from thermotui.detect.colour import coloured_layers, epoch_echo
 from thermotui.detect.scale_change import ScaleChange
 from thermotui.detect.settings import Settings
 
-_KURTOSIS_WINDOW = 4
-_GAP_WINDOW = 1
 _RELEASE = 0.8
 _SENTENCES: dict[str, tuple[str, Severity]] = {
     "heavy_tail": ("excess kurtosis of η in layer {layer} is {value:.3g} at step {step:,}", "minor"),
@@ -37,8 +35,7 @@ class ReservoirDetector:
         self._settings = settings
         self._book = book
         self._temperature = ScaleChange(len(layers), settings)
-        self._kurtosis = _LastMedian(_KURTOSIS_WINDOW, len(layers))
-        self._gap = _LastMedian(_GAP_WINDOW, len(layers))
+        self._kurtosis = _LastMedian(len(layers))
 
     def feed(self, rows: NDArray[np.void]) -> None:
         """Look at n rows of `reservoir`."""
@@ -56,7 +53,7 @@ class ReservoirDetector:
             severity: Severity = "minor" if relaxes else "warning"
             announce(self._book, change, subject=subject, layer=change.layer, severity=severity)
         self._threshold("heavy_tail", steps, self._kurtosis.feed(rows["noise_kurtosis"]), self._settings.kurtosis)
-        gaps = self._gap.feed(rows["reversibility_gap"])
+        gaps = rows["reversibility_gap"].astype(float)
         self._threshold("reversibility_loss", steps, gaps, self._settings.reversibility_gap)
 
     def feed_autocorrelation(self, rows: NDArray[np.void]) -> None:
@@ -83,10 +80,10 @@ class ReservoirDetector:
                 elif lasting is not None and lasting.end is None:
                     self._book.close(lasting, max(step - window + 1, lasting.start + 1))
 
-    def _threshold(self, kind: str, steps: NDArray[np.int64], medians: NDArray[np.float64], limit: float) -> None:
+    def _threshold(self, kind: str, steps: NDArray[np.int64], values: NDArray[np.float64], limit: float) -> None:
         sentence, severity = _SENTENCES[kind]
         with np.errstate(invalid="ignore"):
-            above, below = medians > limit, medians < _RELEASE * limit
+            above, below = values > limit, values < _RELEASE * limit
         lasting = {layer for layer in range(len(self._layers)) if self._lasting(kind, layer) is not None}
         for layer in sorted(lasting | set(np.flatnonzero(above.any(axis=0)).tolist())):
             row = 0
@@ -98,7 +95,7 @@ class ReservoirDetector:
                 row += int(crossing[0])
                 step = int(steps[row])
                 if alert is None:
-                    message = sentence.format(layer=self._layers[layer], value=medians[row, layer], step=step)
+                    message = sentence.format(layer=self._layers[layer], value=values[row, layer], step=step)
                     self._book.open(kind, step, step, severity, message, layer=layer)
                 else:
                     self._book.close(alert, step)
@@ -112,34 +109,32 @@ class ReservoirDetector:
         return {
             "temperature": self._temperature.state_dict(),
             "kurtosis": self._kurtosis.last.copy(),
-            "gap": self._gap.last.copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self._temperature.load_state_dict(state["temperature"])
         self._kurtosis.last = np.array(state["kurtosis"])
-        self._gap.last = np.array(state["gap"])
 
 
 class _LastMedian:
-    """Median of each layer's last `window` measurements; measurements that are NaN in all layers are left out."""
+    """Median of each layer's last four measurements; measurements that are NaN in all layers are left out."""
 
-    def __init__(self, window: int, layers: int) -> None:
-        self._window = window
+    def __init__(self, layers: int) -> None:
         self.last = np.full((0, layers), np.nan)
 
     def feed(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Float [n, L] → medians [n, L], NaN until `window` measurements are there."""
+        """Float [n, L] → medians [n, L], NaN until four measurements are there, and where one of the four is."""
         out = np.full(values.shape, np.nan)
         measured = np.flatnonzero(~np.isnan(values).all(axis=1))
         if not measured.size:
             return out
         series = np.concatenate([self.last, values[measured].astype(float)])
-        if len(series) >= self._window:
-            windows = np.lib.stride_tricks.sliding_window_view(series, self._window, axis=0)
-            medians = np.median(windows, axis=-1)
-            rows = measured[-len(medians) :]
-            out[rows] = medians[-len(rows) :]
-        self.last = series[len(series) - min(self._window - 1, len(series)) :].copy()
+        if len(series) >= 4:
+            # The two in the middle are the larger minimum and the smaller maximum of two pairs.
+            low, high = np.minimum(series[:-1], series[1:]), np.maximum(series[:-1], series[1:])
+            with np.errstate(invalid="ignore"):
+                medians = (np.maximum(low[:-2], low[2:]) + np.minimum(high[:-2], high[2:])) / 2
+            out[measured[-len(medians) :]] = medians
+        self.last = series[-3:].copy()
         return out

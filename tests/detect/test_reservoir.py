@@ -1,0 +1,35 @@
+"""The detectors of the layers beside those of the temperature."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thermotui.detect.monitor import RunMonitor
+from thermotui.runlog.schema import STREAMS, Header, Layer, row_dtype
+
+
+def test_a_tail_is_heavy_while_the_median_of_four_measurements_says_so() -> None:
+    header = Header("run", 0.0, "any", (Layer("one", 10), Layer("two", 10)))
+    rows = np.zeros(400, row_dtype(STREAMS["reservoir"], header))
+    rows["step"] = np.arange(len(rows))
+    rng = np.random.default_rng(0)
+    kurtosis = rng.choice([10.0, 90.0, 130.0, 500.0], (400, 2)).astype(np.float32)
+    kurtosis[rng.random(400) < 0.3] = np.nan
+    kurtosis[20, 1] = np.nan
+    rows["noise_kurtosis"] = kurtosis
+    monitor = RunMonitor(["one", "two"])
+    monitor.feed("reservoir", rows)
+    for layer in range(2):
+        spans: list[list[int]] = []
+        measured = np.flatnonzero(~np.isnan(kurtosis).all(axis=1))
+        for first, last in zip(measured, measured[3:], strict=False):
+            values = kurtosis[measured[(measured >= first) & (measured <= last)], layer]
+            median = float(np.median(values))
+            lasts = bool(spans) and spans[-1][1] < 0
+            if median > 100 and not lasts:
+                spans.append([int(last), -1])
+            elif median < 80 and lasts:
+                spans[-1][1] = int(last)
+        found = [a for a in monitor.alerts if a.kind == "heavy_tail" and a.layer == layer]
+        assert [[a.start, -1 if a.end is None else a.end] for a in found] == spans
+        assert len(spans) > 5
