@@ -64,11 +64,20 @@ class PrefixSums:
 
     def at_columns(self, samples: NDArray[np.int64]) -> NDArray[np.float64]:
         """Running sums where each of the last axis' entries has its own grid points: samples [n, L] → [n, …, L]."""
+        if samples.size and (samples == samples[:, :1]).all():
+            return self.at(samples[:, 0])
         index = samples // self._grid - self._first
         columns = np.arange(samples.shape[-1])
         return (
             np.moveaxis(self._sums[index, ..., columns], -1, 1) if self._sums.ndim > 2 else self._sums[index, columns]
         )
+
+    def first_at_columns(self, samples: NDArray[np.int64]) -> NDArray[np.float64]:
+        """`at_columns` of the first of the quantities alone: samples [n, L], or [n, 1] for all L, → [n, L]."""
+        index = samples // self._grid - self._first
+        if samples.size and (samples == samples[:, :1]).all():
+            return np.asarray(self._sums[index[:, 0], 0])
+        return np.asarray(self._sums[index, 0, np.arange(samples.shape[-1])])
 
     def boundary(self, sample: int) -> int:
         """The step at a grid point."""

@@ -12,6 +12,7 @@ from thermotui.detect.change import Change
 from thermotui.detect.change_shape import jump_or_ramp, split_of_samples, split_of_sums
 from thermotui.detect.multiple_testing import benjamini_hochberg, two_sided_p
 from thermotui.detect.prefix import GRID, PrefixSums
+from thermotui.detect.scale_scores import agreed, far_off, normal, scores
 from thermotui.detect.settings import Settings
 
 WINDOWS = (24, 32, 48, 64, 128, 256)
@@ -19,7 +20,8 @@ _FINE_WINDOWS = (24, 32, 40, 48, 56, 64, 80, 96, 128, 256)
 _FINE_GRID = 4
 _REFERENCE = 512
 _LATE = 256
-_BLOCK = 2048
+_BLOCK = 2048  # samples looked at together
+_WITNESS_BLOCK = 8192  # the same for few columns, where a look costs more than its samples
 _WIDTH = 32  # samples of the blocks whose means tell the slow scatter
 _AFTER_JUMP = (128, 256, 512, 1024)  # samples after which a jump is looked at again
 _CONTINUED = 3.0
@@ -27,26 +29,8 @@ _CONTINUED_RATIO = 1.2
 _USUAL_SCATTER = 0.6  # of the absolute value of normal noise
 _RAW = 1536  # samples kept to date a jump exactly
 _AROUND = 64
-_SHARES = np.array([0.5, 0.75])  # of the change of the noise that its differences and its absolute size must show
-_NOISY = 0.2  # mean difference over mean size, which is 1.4 for white noise and 0.37 for a correlation of 0.93
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
-
-
-def agreed(hit: NDArray[np.bool_], g: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which changes of the first series its witnesses bear out, bool [n, L]; never one of a witness.
-
-    g: the logarithm of each series' change, mean: of the recent window, both [n, L]. Both witnesses must have moved the
-    same way, nearly as far; and the second series, the differences of the noise, must not be small beside the first,
-    before or after: where they are, the level lags behind a curve and there is no noise.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        before = mean * np.exp(-g)
-    borne_out = np.zeros_like(hit)
-    borne_out[:, 0] = hit[:, 0] & np.all(g[:, 1:] * np.sign(g[:, :1]) > _SHARES * np.abs(g[:, :1]), axis=1)
-    for size in (mean, before):
-        borne_out[:, 0] &= size[:, 1] > _NOISY * size[:, 0]
-    return borne_out
 
 
 class ScaleChange:
@@ -66,6 +50,8 @@ class ScaleChange:
         self._z = settings.noise_z if witnesses else settings.temperature_z
         self._windows: tuple[int, ...] = _FINE_WINDOWS if witnesses else WINDOWS
         self._grid = _FINE_GRID if witnesses else GRID
+        self._fewest = _FEWEST * _WIDTH if witnesses else 0
+        self._block = _WITNESS_BLOCK if witnesses else _BLOCK
         self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
@@ -87,7 +73,7 @@ class ScaleChange:
         position = 0
         while position < len(values):
             # Blocks end at multiples of a fixed number of samples, whatever the chunking.
-            take = min(len(values) - position, _BLOCK - self._sums.count % _BLOCK)
+            take = min(len(values) - position, self._block - self._sums.count % self._block)
             changes += self._feed_block(values[position : position + take], steps[position : position + take])
             position += take
         return changes
@@ -103,8 +89,12 @@ class ScaleChange:
             # A layer without any measurement so far begins with its first one.
             begin = self._sums.count + missing.sum(0)
             self._origin = np.where(missing[0], -(-begin // self._grid) * self._grid, self._origin)
-        products = before[:-1] * values
-        columns = np.nan_to_num(np.stack([values, values**2, products], axis=1), nan=0.0)
+        columns = np.empty((len(values), 3, self._layers))
+        columns[:, 0] = values
+        np.multiply(values, values, out=columns[:, 1])
+        np.multiply(before[:-1], values, out=columns[:, 2])
+        if not np.isfinite(columns).all():
+            columns = np.nan_to_num(columns, nan=0.0)
         grid = self._sums.feed(columns, steps)
         self._raw = np.concatenate([self._raw, values.astype(np.float32)])
         self._raw_steps = np.concatenate([self._raw_steps, steps])
@@ -172,51 +162,44 @@ class ScaleChange:
             relative = _WIDTH * sums[:, 1] / (2 * count) / mean**2 * (1 + 1 / np.sqrt(count))
         return np.where(count >= _FEWEST, relative, np.nan)
 
-    def _scores(
-        self,
-        recent: NDArray[np.float64],
-        w: int,
-        reference: NDArray[np.float64],
-        n: NDArray[np.int64] | int,
-        scatter: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """g and its error from sums of x, x², x·x₋₁: arrays [..., 3, L]."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = reference[..., 0, :] / n
-            variance = np.maximum(reference[..., 1, :] / n - mean**2, 0.0)
-            colour = np.clip((reference[..., 2, :] / n - mean**2) / variance, 0.0, 0.98)
-            g = np.log(recent[..., 0, :] / w / mean)
-            white = np.maximum(reference[..., 1, :] - reference[..., 2, :], 0.0) / n
-            known = np.maximum(white / mean**2, scatter)
-            relative = np.where(np.isnan(scatter), variance / mean**2 * (1 + colour) / (1 - colour), known)
-            se = np.sqrt(relative * (1 / w + 1 / n))
-        return g, np.maximum(se, 1e-6)
-
     def _first_jump(self, grid: NDArray[np.int64]) -> tuple[int | None, list[Change]]:
         s = self._settings
         looks: dict[int, dict[int, tuple[float, int, float, float]]] = {}
-        # The scatter before a sample is that before its block: once for all windows.
+        origin = self._origin[:1] if (self._origin == self._origin[:1]).all() else self._origin
         earliest = max(int(grid[0]) - WINDOWS[-1], 0) // _WIDTH
-        scatters = self._scatter(_WIDTH * np.arange(earliest, int(grid[-1]) // _WIDTH + 1))
+        scatters: NDArray[np.float64] | None = None
         for w in self._windows:
             ends = grid[(grid % self._stride(w) == 0) & (grid >= 3 * w)]
             if not ends.size:
                 continue
-            now, middle = self._sums.at(ends), self._sums.at(ends - w)
-            begin = np.maximum((ends - w - max(8 * w, 512))[:, None], self._origin)
-            begin = np.minimum(begin, (ends - w)[:, None])
-            n = (ends - w)[:, None] - begin
-            scatter = scatters[(ends - w) // _WIDTH - earliest]
-            g, se = self._scores(now - middle, w, middle - self._sums.at_columns(begin), n, scatter)
+            middle = (ends - w)[:, None]
+            begin = np.minimum(np.maximum(middle - max(8 * w, 512), origin), middle)
+            n = middle - begin
+            sums, until, since = (self._sums.first_at_columns(at) for at in (ends[:, None], middle, begin))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                worth = self._candidates((sums - until) / w, (until - since) / n, s.temperature_ratio)
+            if not worth.size:
+                continue
+            ends, begin, n = ends[worth], begin[worth], n[worth]
+            middle = self._sums.at(ends - w)
+            recent, reference = self._sums.at(ends) - middle, middle - self._sums.at_columns(begin)
+            if scatters is None:
+                # The scatter before a sample is that before its block: once for all windows.
+                scatters = self._scatter(_WIDTH * np.arange(earliest, int(grid[-1]) // _WIDTH + 1))
+            g, se = scores(recent, w, reference, n, scatters[(ends - w) // _WIDTH - earliest])
             with np.errstate(invalid="ignore"):
-                z = g / se
-                hit = (np.abs(z) > self._z) & (np.abs(g) > math.log(s.temperature_ratio)) & (n >= 2 * w)
+                z = normal(g) / se
+                hit = (
+                    (np.abs(z) > self._z)
+                    & (np.abs(g) > math.log(s.temperature_ratio))
+                    & (n >= max(2 * w, self._fewest))
+                )
                 if self._witnesses and hit.any():
-                    hit = agreed(hit, g, (now - middle)[:, 0] / w)
+                    hit = agreed(hit, g, recent[:, 0] / w)
             for row, layer in zip(*np.nonzero(hit), strict=True):
                 best = looks.setdefault(int(ends[row]), {})
                 if abs(z[row, layer]) > abs(best.get(int(layer), (0.0,))[0]):
-                    mean_now = float((now - middle)[row, 0, layer]) / w
+                    mean_now = float(recent[row, 0, layer]) / w
                     with np.errstate(over="ignore", invalid="ignore"):
                         mean_before = float(mean_now * np.exp(-g[row, layer]))
                     best[int(layer)] = (float(z[row, layer]), w, mean_before, mean_now)
@@ -248,6 +231,11 @@ class ScaleChange:
             if hits:
                 return at, hits
         return None, []
+
+    def _candidates(self, recent: NDArray[np.float64], before: NDArray[np.float64], ratio: float) -> NDArray[np.int64]:
+        """Which of n looks may show a change by `ratio` at all, by their means [n, L]."""
+        far = far_off(recent, before, ratio)
+        return np.flatnonzero(far[:, 0] if self._witnesses else far.any(axis=1))
 
     def _stride(self, w: int) -> int:
         """Samples between two looks at windows of w."""
@@ -312,13 +300,16 @@ class ScaleChange:
     def _drifts(self, grid: NDArray[np.int64]) -> list[tuple[int, Change]]:
         s = self._settings
         ends = grid[(grid % 64 == 0) & (grid >= _REFERENCE + _LATE)]
+        recent = self._sums.at(ends) - self._sums.at(ends - _LATE)
+        if not self._drifting.any():
+            worth = self._candidates(recent[:, 0] / _LATE, self._reference[0] / _REFERENCE, s.drift_ratio)
+            ends, recent = ends[worth], recent[worth]
         if not ends.size:
             return []
-        recent = self._sums.at(ends) - self._sums.at(ends - _LATE)
-        g, se = self._scores(recent, _LATE, self._reference, _REFERENCE, self._scatter(ends - _LATE))
+        g, se = scores(recent, _LATE, self._reference, _REFERENCE, self._scatter(ends - _LATE))
         with np.errstate(invalid="ignore"):
             ready = ends[:, None] - _LATE - _REFERENCE >= self._origin
-            z_scores = g / se
+            z_scores = normal(g) / se
             moved = ready & (np.abs(g) > math.log(s.drift_ratio)) & (np.abs(z_scores) > self._z)
             if self._witnesses:
                 moved = agreed(moved, g, recent[:, 0] / _LATE)

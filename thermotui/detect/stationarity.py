@@ -18,7 +18,7 @@ FIRST_LOOK = 512
 FEWEST = 16
 """Fewest samples worth a test."""
 
-_SPARE = 2.0
+_SPARE = 3.0
 _CALIBRATION = 0.83
 _TERMS = 24
 _FAR_OUT = 20.0  # where the limit's p-value is below 1e-40
@@ -124,9 +124,9 @@ def bridge_p_value(statistic: float) -> float:
 def scheduled_p_value(values: NDArray[np.float64]) -> float:
     """p-value of stationarity of a series that grows and is looked at again and again, float64 [n].
 
-    KPSS on the first 512, 1,024, 2,048, … samples only, the k-th look's p-value (k from 0) multiplied by 2 · 2^(k+1),
+    KPSS on the first 512, 1,024, 2,048, … samples only, the k-th look's p-value (k from 0) multiplied by 3 · 2^(k+1),
     and the smallest of them: however often one looks, a stationary series gets a value below α with probability α at
-    most. The first 2 is there because far out the limit's p-values are too small. NaN before the first look.
+    most. The 3 is there because far out the limit's p-values are too small. NaN before the first look.
     """
     smallest = math.nan
     look, samples = 0, FIRST_LOOK
