@@ -32,6 +32,14 @@ def test_an_infinite_temperature_hides_no_later_jump() -> None:
     assert change.start == pytest.approx(2000, abs=8)
 
 
+def test_a_size_beyond_single_precision_is_a_jump_without_a_warning() -> None:
+    values = np.exp(0.3 * np.random.default_rng(0).standard_normal((1200, 1)))
+    values[1000:] *= 1e100
+    change, *_ = ScaleChange(1, Settings()).feed(values, np.arange(len(values)))
+    assert change.kind == "jump"
+    assert change.start == pytest.approx(1000, abs=8)
+
+
 def test_an_infinite_autocorrelation_and_bound() -> None:
     echo = np.eye(1, 16)[0]
     correlation = np.tile(echo, (3, 1))

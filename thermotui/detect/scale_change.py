@@ -28,6 +28,7 @@ _CONTINUED = 3.0
 _CONTINUED_RATIO = 1.2
 _USUAL_SCATTER = 0.6  # of the absolute value of normal noise
 _RAW = 1536  # samples kept to date a jump exactly
+_LARGEST = float(np.finfo(np.float32).max)  # of the samples kept
 _AROUND = 64
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
@@ -96,7 +97,7 @@ class ScaleChange:
         if not np.isfinite(columns).all():
             columns = np.nan_to_num(columns, nan=0.0)
         grid = self._sums.feed(columns, steps)
-        self._raw = np.concatenate([self._raw, values.astype(np.float32)])
+        self._raw = np.concatenate([self._raw, np.minimum(values, _LARGEST).astype(np.float32)])
         self._raw_steps = np.concatenate([self._raw_steps, steps])
         wide = grid[grid % _WIDTH == 0]
         if wide.size:
