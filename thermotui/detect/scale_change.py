@@ -32,6 +32,7 @@ _LARGEST = float(np.finfo(np.float32).max)  # of the samples kept
 _AROUND = 64
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
+_LONGER = 4096  # the same, to remember clusters of large sizes through a calm
 
 
 class ScaleChange:
@@ -53,7 +54,7 @@ class ScaleChange:
         self._grid = _FINE_GRID if witnesses else GRID
         self._fewest = _FEWEST * _WIDTH if witnesses else 0
         self._block = _WITNESS_BLOCK if witnesses else _BLOCK
-        self._blocks = PrefixSums((2, layers), (_LONG + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
+        self._blocks = PrefixSums((2, layers), (_LONGER + 2 * WINDOWS[-1]) // _WIDTH, grid=1)
         self._settings = settings
         self._layers = layers
         self._sums = PrefixSums((3, layers), 9 * WINDOWS[-1] + 2 * GRID, self._grid)
@@ -147,13 +148,13 @@ class ScaleChange:
             ends = self._sums.at(np.array([origin, origin + _REFERENCE]))
             self._reference[:, layer] = ends[1, :, layer] - ends[0, :, layer]
 
-    def _scatter(self, until: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _scatter(self, until: NDArray[np.int64], samples: int = _LONG) -> NDArray[np.float64]:
         """Squared relative error of one sample's worth of mean, by differences of block means before `until`, [n, L].
 
         Neighbouring blocks, so that neither a drift nor a jump in the reference passes for scatter.
         """
         end = np.broadcast_to((until // _WIDTH)[:, None], (len(until), self._layers))
-        begin = np.maximum(-(-self._origin // _WIDTH)[None, :], end - _LONG // _WIDTH)
+        begin = np.maximum(-(-self._origin // _WIDTH)[None, :], end - samples // _WIDTH)
         begin = np.minimum(np.maximum(begin, self._blocks.first), end)
         count = end - begin
         sums = self._blocks.at_columns(end) - self._blocks.at_columns(begin)
@@ -186,8 +187,9 @@ class ScaleChange:
             recent, reference = self._sums.at(ends) - middle, middle - self._sums.at_columns(begin)
             if scatters is None:
                 # The scatter before a sample is that before its block: once for all windows.
-                scatters = self._scatter(_WIDTH * np.arange(earliest, int(grid[-1]) // _WIDTH + 1))
-            g, se = scores(recent, w, reference, n, scatters[(ends - w) // _WIDTH - earliest])
+                blocks = _WIDTH * np.arange(earliest, int(grid[-1]) // _WIDTH + 1)
+                scatters = np.stack([self._scatter(blocks), self._scatter(blocks, _LONGER)])
+            g, se = scores(recent, w, reference, n, scatters[:, (ends - w) // _WIDTH - earliest])
             with np.errstate(invalid="ignore"):
                 z = normal(g) / se
                 hit = (
@@ -307,7 +309,8 @@ class ScaleChange:
             ends, recent = ends[worth], recent[worth]
         if not ends.size:
             return []
-        g, se = scores(recent, _LATE, self._reference, _REFERENCE, self._scatter(ends - _LATE))
+        scatter = np.stack([self._scatter(ends - _LATE), self._scatter(ends - _LATE, _LONGER)])
+        g, se = scores(recent, _LATE, self._reference, _REFERENCE, scatter)
         with np.errstate(invalid="ignore"):
             ready = ends[:, None] - _LATE - _REFERENCE >= self._origin
             z_scores = normal(g) / se

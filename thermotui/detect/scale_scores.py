@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROOT = 1 / 3
+_REMEMBERED = 2.0  # the scatter of long ago counts up to so many times that of white noise
 _SHARES = np.array([0.5, 0.75])  # of the change of the noise that its differences and its absolute size must show
 _NOISY = 0.2  # mean difference over mean size, which is 1.4 for white noise and 0.37 for a correlation of 0.93
 
@@ -24,15 +25,19 @@ def scores(
     n: NDArray[np.int64] | int,
     scatter: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """g and its error from sums of x, x², x·x₋₁ over w and over n samples: arrays [..., 3, L] → [..., L]."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """g and its error from sums of x, x², x·x₋₁ over w and over n samples: arrays [..., 3, L] → [..., L].
+
+    scatter: of the mean, relative and squared, in the last blocks and in more of them, [2, ..., L]; NaN where unknown.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = reference[..., 0, :] / n
         variance = np.maximum(reference[..., 1, :] / n - mean**2, 0.0)
         colour = np.clip((reference[..., 2, :] / n - mean**2) / variance, 0.0, 0.98)
         g = np.log(recent[..., 0, :] / w / mean)
         white = np.maximum(reference[..., 1, :] - reference[..., 2, :], 0.0) / n
-        known = np.maximum(white / mean**2, scatter)
-        relative = np.where(np.isnan(scatter), variance / mean**2 * (1 + colour) / (1 - colour), known)
+        white = white / mean**2
+        known = np.maximum(np.maximum(white, scatter[0]), np.minimum(scatter[1], _REMEMBERED * white))
+        relative = np.where(np.isnan(scatter[0]), variance / mean**2 * (1 + colour) / (1 - colour), known)
         se = np.sqrt(relative * (1 / w + 1 / n))
     return g, np.maximum(se, 1e-6)
 

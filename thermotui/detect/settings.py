@@ -49,7 +49,7 @@ class Settings:
     """Excursions of one kind at most so many samples apart are one."""
     temperature_z: float = 5.2
     """z-score of a jump of the temperature of a single layer; for more, Benjamini–Hochberg at the same level."""
-    noise_z: float = 5.0
+    noise_z: float = 4.6
     """The same for the size of the loss noise."""
     temperature_ratio: float = 1.45
     drift_ratio: float = 1.6
@@ -102,7 +102,7 @@ PRESETS: dict[str, Settings] = {
     ),
     "default": _DEFAULT,
     "sensitive": replace(
-        _DEFAULT, spike=4.0, spike_settling=9.0, spike_floor=0.001, step=6.0, temperature_z=5.0, noise_z=4.7,
+        _DEFAULT, spike=4.0, spike_settling=9.0, spike_floor=0.001, step=6.0, temperature_z=5.0, noise_z=4.3,
         temperature_ratio=1.3, drift_ratio=1.4, drift_p=0.02, colour=0.35, colour_z=6.0,
     ),
 }  # fmt: skip
