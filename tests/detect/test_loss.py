@@ -142,7 +142,7 @@ def test_a_curve_without_noise_has_no_noise_that_changes() -> None:
     assert [alert.kind for alert in alerts_of(loss) if alert.kind.startswith("temperature")] == []
 
 
-@pytest.mark.parametrize("seed", [10_028, 10_032, 10_062, 10_071, 1_007, 1_072])
+@pytest.mark.parametrize("seed", [10_028, 10_032, 10_062, 10_071, 1_007])
 def test_noise_whose_size_comes_in_clusters_is_no_change_of_its_size(seed: int) -> None:
     assert above_minor(alerts_of(labelled_curve(seed, "heteroscedastic", samples=20_000, clean=True).loss)) == []
 
