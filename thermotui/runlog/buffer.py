@@ -13,7 +13,9 @@ from thermotui.runlog.packing import Packing
 
 Rows = NDArray[np.void]
 BLOCK_BYTES = 256 * 1024
-SPARE_BLOCKS = 4
+SPARE_BLOCKS = 8
+FLUSH_ROWS = 256
+"""Rows after which the flush thread is to look, if not before."""
 
 
 def default_row(dtype: np.dtype[np.void]) -> Rows:
@@ -81,8 +83,8 @@ class RowBuffer:
         """Memory held by rows that are not yet written."""
         return (len(self._full) * self._capacity + self._block.count) * self.dtype.itemsize
 
-    def append(self, step: Any, values: Mapping[str, Any]) -> int:
-        """Copy one row in, the values beside its step; returns the number of rows in the present block.
+    def append(self, step: Any, values: Mapping[str, Any]) -> bool:
+        """Copy one row in, the values beside its step; returns whether many rows wait now.
 
         Raises ValueError for an unknown field or a value that does not fit it; the row is then not logged.
         """
@@ -94,8 +96,8 @@ class RowBuffer:
                     self._assign(block, at, step, values)
             except (KeyError, ValueError, TypeError, OverflowError) as error:
                 raise self._refusal(values, error) from error
-            block.count = at + 1
-            return at + 1
+            block.count = at = at + 1
+            return at == self._capacity or not at % FLUSH_ROWS
 
     def _assign(self, block: Block, at: int, step: Any, values: Mapping[str, Any]) -> None:
         """Whatever numpy takes for a value of each field: lists, tensors, numbers of other types, text."""
@@ -113,8 +115,8 @@ class RowBuffer:
             )
         return ValueError(f"stream {self.stream}: a value does not fit its field ({error})")
 
-    def extend(self, rows: Rows) -> None:
-        """Copy a block of rows in. ValueError for another dtype."""
+    def extend(self, rows: Rows) -> bool:
+        """Copy a block of rows in; returns whether many rows wait now. ValueError for another dtype."""
         if rows.dtype == self._whole != self.dtype and rows.ndim == 1:
             held: Rows = np.empty(len(rows), self.dtype)
             for name in self.dtype.names or ():
@@ -130,6 +132,7 @@ class RowBuffer:
                 raw(block.rows)[block.count : block.count + len(part)] = raw(part)
                 block.count += len(part)
                 done += len(part)
+            return len(self._full) > 0 or self._block.count >= FLUSH_ROWS
 
     def _turn(self) -> Block:
         """Begin another block."""

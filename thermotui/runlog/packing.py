@@ -60,6 +60,7 @@ class Packing:
         """`blank`: one row [1] of nothing measured."""
         self._dtype = blank.dtype
         self._blank = blank.tobytes()
+        self._size = len(self._blank)
         self._plans: dict[frozenset[str], _Plan | None] = {}
         self._latest: _Plan | None = None
 
@@ -68,19 +69,19 @@ class Packing:
 
         False, and the row made blank, where that has to be left to numpy.
         """
-        row = at * len(self._blank)
+        row = at * self._size
         plan = self._latest
         if plan is None or len(values) != plan.fields:
             plan = self._plan_for(values)
         while plan is not None:
-            if not plan.whole:
-                memory[row : row + len(self._blank)] = self._blank
+            _, whole, (pack_into, offset, get), numbers, stretches = plan
+            if not whole:
+                memory[row : row + self._size] = self._blank
             try:
-                _, offset, get = head = plan.head
-                head.pack_into(memory, row + offset, step, *get(values))
-                for pack_into, offset, get in plan.numbers:
+                pack_into(memory, row + offset, step, *get(values))
+                for pack_into, offset, get in numbers:
                     pack_into(memory, row + offset, *get(values))
-                for get, dtype, shape, start, stop in plan.arrays:
+                for get, dtype, shape, start, stop in stretches:
                     arrays = get(values)
                     for array in arrays:
                         if array.dtype is not dtype or array.shape != shape:
@@ -95,7 +96,7 @@ class Packing:
             else:
                 self._latest = plan
                 return True
-        memory[row : row + len(self._blank)] = self._blank
+        memory[row : row + self._size] = self._blank
         return False
 
     def _plan_for(self, values: Values) -> _Plan | None:
@@ -122,7 +123,9 @@ class Packing:
             kind, start = self._dtype[run[0]], self._offset(run[0])
             codes = "".join(CODES[self._dtype[name].base.str[1:]] for name in run)
             if kind.shape:
-                arrays.append(_Arrays(_getter(tuple(run)), kind.base, kind.shape, start, start + len(run) * kind.itemsize))
+                arrays.append(
+                    _Arrays(_getter(tuple(run)), kind.base, kind.shape, start, start + len(run) * kind.itemsize)
+                )
             else:
                 behind = tuple(name for name in run if name != "step")
                 numbers.append(_Numbers(struct.Struct(f"={codes}").pack_into, start, _getter(behind)))

@@ -29,15 +29,16 @@ from thermotui.runlog.schema import EVERYTHING_MEASURED, STREAMS, Header, State,
 from thermotui.runlog.state import heartbeat_interval, this_host
 from thermotui.runlog.storage import Storage, lock_file, new_storage, own_header
 
-FLUSH_ROWS = 256
 FLUSH_SECONDS = 0.5
-REST_SECONDS = 0.05
+REST_SECONDS = 0.2
 """Shortest time between two flushes: a fast run must not spend its processor on flushing."""
 FILE_FLUSH_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
 """How long `flush` and `close` wait for a write that hangs in the flush thread."""
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Rows that may wait for a slow disk before logging stops."""
+HURRY_BYTES = 4 * 1024 * 1024
+"""Rows that end the flush thread's rest."""
 COPY_BYTES = 16 * 1024 * 1024
 """What is copied at a time, from log to log; a row of many layers has kilobytes."""
 
@@ -65,6 +66,7 @@ class RunLogWriter:
         self._saying: tuple[State, str] = ("starting", "")
         self._io = threading.RLock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._stop = threading.Event()
         self._storing = False
         self._closing = False
@@ -134,8 +136,8 @@ class RunLogWriter:
         if self._closing:
             raise self._refusal()
         if self.failure is None:
-            count = self._buffers[stream].append(step, values)
-            if not count % FLUSH_ROWS:
+            many = self._buffers[stream].append(step, values)
+            if many:
                 self._note_waiting(stream)
 
     def append_rows(self, stream: str, rows: Rows) -> None:
@@ -146,8 +148,8 @@ class RunLogWriter:
         if self._closing:
             raise self._refusal()
         if self.failure is None and len(rows):
-            self._buffers[stream].extend(rows)
-            if len(rows) >= FLUSH_ROWS:
+            many = self._buffers[stream].extend(rows)
+            if many:
                 self._note_waiting(stream)
 
     def heartbeat(self, step: int, state: State = "running", message: str = "") -> None:
@@ -184,6 +186,7 @@ class RunLogWriter:
         self._closing = True
         self._stop.set()
         self._wake.set()
+        self._hurry.set()
         self._thread.join(ANSWER_SECONDS)
         if self._thread.is_alive():
             self._fail(f"the disk did not answer for {ANSWER_SECONDS:.0f} s")
@@ -210,7 +213,10 @@ class RunLogWriter:
         return ValueError(f"{self.path}: the log is closed")
 
     def _note_waiting(self, stream: str) -> None:
-        if self._buffers[stream].waiting_bytes > MAX_WAITING_BYTES:
+        waiting = self._buffers[stream].waiting_bytes
+        if waiting > HURRY_BYTES:
+            self._hurry.set()
+        if waiting > MAX_WAITING_BYTES:
             self._fail(f"the disk is too slow: {MAX_WAITING_BYTES >> 20} MiB of rows were waiting to be written")
         self._wake.set()
 
@@ -227,7 +233,8 @@ class RunLogWriter:
             if now - self._beaten >= heartbeat_interval(now - self._started):
                 self._add_heartbeat()
             self.flush()
-            self._stop.wait(REST_SECONDS)
+            self._hurry.wait(REST_SECONDS)
+            self._hurry.clear()
 
     def _drain(self) -> None:
         """Write and flush all waiting rows. Errors of the file end here: they must not reach the training."""
