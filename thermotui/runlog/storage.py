@@ -47,7 +47,8 @@ class Storage:
             name: [TableEnd(file[rollup_path(name, factor)]) for factor in rollups.factors]
             for name, rollups in self._rollups.items()
         }
-        self._unflushed: set[TableEnd] = set()
+        self._unflushed: dict[TableEnd, None] = {}
+        """In the order of their first row: no reader is to see a rollup before its rows."""
         _open.add(self)
 
     def start(self) -> None:
@@ -67,7 +68,7 @@ class Storage:
         # Gives a waiting training thread the interpreter between two calls into HDF5, which hold on to it.
         time.sleep(0)
         table.append(rows)
-        self._unflushed.add(table)
+        self._unflushed[table] = None
 
     def flush_tables(self) -> None:
         """Make the stored rows visible to readers."""
