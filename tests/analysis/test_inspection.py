@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui import scripted
+from thermotui.analysis.comparison import compare_runs
 from thermotui.analysis.inspection import inspect_run, to_json
 from thermotui.cli.inspect import inspect
 from thermotui.detect.monitor import RunMonitor
@@ -25,18 +26,40 @@ def test_recorded_alerts_are_taken_as_they_are(tmp_path: Path, monkeypatch: pyte
     assert inspection.alerts_searched_to is None
 
 
-def test_a_long_log_without_recorded_alerts_is_searched_in_part_and_says_so(
+def test_a_long_log_without_recorded_alerts_is_left_to_scan_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = scripted.scripted_log(tmp_path / "run.h5", alerts=False, detectors={})
-    assert to_json(inspect_run(log))["alerts_searched_to"] is None
+    short = to_json(inspect_run(log))
+    assert short["alerts_searched_to"] is None
+    assert short["alerts"]
     monkeypatch.setattr("thermotui.analysis.monitoring.ROWS_A_TICK", 500)
-    assert to_json(inspect_run(log))["alerts_searched_to"] == 499
+    long = to_json(inspect_run(log))
+    assert long["alerts_searched_to"] == -1
+    assert long["alerts"] == []
     inspect(log)
-    assert "the rows up to step 499 were searched. The whole run: thermotui scan" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Its writer recorded no alerts, and the log is too long to search it here: thermotui scan" in said
+    assert "No alerts" not in said
+    found = scripted.scripted_log(tmp_path / "found.h5")
+    comparison = compare_runs([inspect_run(found), inspect_run(log)])
+    assert comparison.alerts == {"loss_spike": (1, None), "temperature_jump": (1, None)}
+    (remark,) = [remark for remark in comparison.remarks if "alerts" in remark]
+    assert remark.startswith("no alerts were recorded, nor searched, in ")
     tick = read_once([log], 400)
     (run,) = frame_data(tick)["runs"]
     assert run["alerts_searched_to"] == 999
     assert any(
         "searched up to step 999, the whole run: thermotui scan" in line for line in plain_frame(tick, 100, "ascii")
     )
+
+
+def test_of_many_alerts_the_gravest_are_shown_and_the_rest_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = scripted.scripted_log(tmp_path / "run.h5")
+    monkeypatch.setattr("thermotui.cli.inspected.MOST_ALERTS", 1)
+    inspect(log)
+    said = capsys.readouterr().out
+    assert "2 alerts, the 1 gravest and latest of them" in said
+    assert ("loss_spike" in said) != ("temperature_jump" in said)

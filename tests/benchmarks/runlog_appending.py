@@ -59,8 +59,8 @@ def to_run_log(directory: Path) -> tuple[Log, Callable[[], None]]:
     writer = RunLogWriter.create(directory / "run.h5", header, unmeasured=unmeasured)
 
     def log(step: int, scalars: dict[str, float], arrays: dict[str, np.ndarray]) -> None:
-        writer.append_row("thermo", {"step": step, **scalars})
-        writer.append_row("reservoir", {"step": step, **arrays})
+        writer.append_row("thermo", step, scalars)
+        writer.append_row("reservoir", step, arrays)
 
     return log, writer.close
 

@@ -1,14 +1,16 @@
 """Time to open, to the first frame's data and to any zoom, as the run grows; prints a table.
 
-Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY] [--tensorboard 1e6]
-       python tests/benchmarks/runlog_reading.py --commands 1e7
-A log of 10^7 steps takes 0.6 GB of DIRECTORY while it is measured. Times are medians over fresh processes' files that
-are in the page cache, in milliseconds.
+Usage: python tests/benchmarks/runlog_reading.py [--rows 1e5 1e6 1e7] [--directory DIRECTORY | --keep DIRECTORY]
+       python tests/benchmarks/runlog_reading.py --commands 1e7 [--directory DIRECTORY | --keep DIRECTORY]
+       python tests/benchmarks/runlog_reading.py --tensorboard 1e6
+A log of 10^7 steps takes 0.7 GB of DIRECTORY while it is measured. With --keep it stays there and is not made again.
+Times are medians over files that are in the page cache, in milliseconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
@@ -17,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,20 +75,23 @@ def first_frame(path: Path) -> None:
         reader.read("alerts")
 
 
-def zooms(reader: RunLogReader, stream: str, fields: list[str]) -> Callable[[], None]:
-    """One pan or zoom to a random window of a random width."""
+def zooms(reader: RunLogReader, stream: str, fields: list[str]) -> list[float]:
+    """Sorted durations of 300 pans and zooms to random windows of random widths; each the best of three.
+
+    The worst is then of a window that costs most, not of a moment at which the machine did something else.
+    """
     generator = np.random.default_rng(1)
     length = reader.length(stream)
-
-    def zoom() -> None:
+    taken = []
+    for _ in range(300):
         width = int(length ** generator.uniform(0.3, 1))
         start = int(generator.integers(0, length - width + 1))
-        reader.overview(stream, fields, start, start + width, BUCKETS)
+        zoom = partial(reader.overview, stream, fields, start, start + width, BUCKETS)
+        taken.append(milliseconds(zoom, 3)[0])
+    return sorted(taken)
 
-    return zoom
 
-
-def milliseconds(action: Callable[[], None], times: int) -> list[float]:
+def milliseconds(action: Callable[[], object], times: int) -> list[float]:
     """Sorted durations."""
     taken = []
     for _ in range(times):
@@ -130,59 +136,75 @@ def against_tensorboard(directory: Path, rows: int) -> None:
 BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": ""}
 """Without it on the disk, as where that variable is set, every command would compile what it imports."""
 COMMANDS = (("inspect",), ("watch", "--once"), ("scan",))
+LONGEST_SEARCH = 1_000_000
+"""Steps of the longest log that is searched for alerts here: longer ones take minutes."""
 
 
 def through_commands(directory: Path, rows: int) -> None:
     """Time and memory of whole commands on a log whose alerts are recorded, and on one where they are not."""
     for recorded in (True, False):
-        path = directory / f"{'recorded' if recorded else 'not-recorded'}.h5"
-        write_log(path, rows, recorded=recorded)
+        path = directory / f"{rows:.0e}{'' if recorded else '-not-recorded'}.h5"
+        if not path.exists():
+            write_log(path, rows, recorded=recorded)
         for command in COMMANDS:
+            if command == ("scan",) and not recorded and rows > LONGEST_SEARCH:
+                continue
             start = time.perf_counter()
             program = [sys.executable, "-m", "thermotui", *command, str(path)]
             process = subprocess.Popen(program, stdout=subprocess.DEVNULL, env=os.environ | BYTE_CODE)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             print(
-                f"{rows:9.0e} | alerts {path.stem:12} | {' '.join(command):12} | exit {process.returncode} | "
+                f"{rows:9.0e} | {'' if recorded else 'not '}recorded | {' '.join(command):12} | "
+                f"exit {process.returncode} | "
                 f"{time.perf_counter() - start:6.2f} s | {usage.ru_utime + usage.ru_stime:6.2f} s processor | "
                 f"{usage.ru_maxrss / 1024:4.0f} MB",
                 flush=True,
             )
-        path.unlink()
+
+
+def through_library(directory: Path, rows: int) -> None:
+    """A line of the table: opening, the first frame's data and zooms of a log of that many steps."""
+    path = directory / f"{rows:.0e}.h5"
+    written = f"{write_log(path, rows):7.1f}" if not path.exists() else "   kept"
+    opening = statistics.median(milliseconds(lambda: RunLogReader(path).close(), 20))
+    frame = statistics.median(milliseconds(lambda: first_frame(path), 20))
+    with RunLogReader(path) as reader:
+        zoom = zooms(reader, "steps", ["loss"])
+        layers = zooms(reader, "reservoir", ["temperature"])
+        search = milliseconds(lambda: reader.row_range("steps", 12_345, 67_890), 20)
+    print(
+        f"{rows:9.0e} | {written} | {path.stat().st_size / 1e6:6.0f} | {opening:4.1f} | {frame:11.1f} | "
+        f"{statistics.median(zoom):10.2f}, {zoom[-1]:12.2f} | "
+        f"{statistics.median(layers):5.2f}, {layers[-1]:7.2f} | "
+        f"{statistics.median(search):5.2f}",
+        flush=True,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=float, nargs="+", default=[1e5, 1e6, 1e7])
-    parser.add_argument("--directory", type=Path)
-    parser.add_argument("--tensorboard", type=float, help="also compare with TensorBoard's loader, on that many steps")
-    parser.add_argument("--commands", type=float, help="instead: whole commands on a log of that many steps")
+    parser.add_argument("--directory", type=Path, help="for logs that are deleted afterwards")
+    parser.add_argument("--keep", type=Path, help="for logs that are kept, and taken from there a second time")
+    parser.add_argument("--tensorboard", type=float, help="instead: TensorBoard's loader beside, on that many steps")
+    parser.add_argument("--commands", type=float, nargs="+", help="instead: whole commands on logs of so many steps")
     arguments = parser.parse_args()
-    if arguments.commands:
-        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-            through_commands(Path(directory), int(arguments.commands))
-        return
-    if arguments.tensorboard:
-        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-            against_tensorboard(Path(directory), int(arguments.tensorboard))
-    print("rows      | write s | MB     | open | first frame | zoom steps median, worst | zoom 50 layers | row_range")
-    for rows in map(int, arguments.rows):
-        with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-            path = Path(directory) / "run.h5"
-            written = write_log(path, rows)
-            opening = statistics.median(milliseconds(lambda path=path: RunLogReader(path).close(), 20))
-            frame = statistics.median(milliseconds(lambda path=path: first_frame(path), 20))
-            with RunLogReader(path) as reader:
-                zoom = milliseconds(zooms(reader, "steps", ["loss"]), 300)
-                layers = milliseconds(zooms(reader, "reservoir", ["temperature"]), 300)
-                search = milliseconds(lambda reader=reader: reader.row_range("steps", 12_345, 67_890), 20)
+    with contextlib.ExitStack() as stack:
+        directory = arguments.keep
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory)))
+        if arguments.commands:
+            for rows in arguments.commands:
+                through_commands(directory, int(rows))
+        elif arguments.tensorboard:
+            against_tensorboard(directory, int(arguments.tensorboard))
+        else:
             print(
-                f"{rows:9.0e} | {written:7.1f} | {path.stat().st_size / 1e6:6.0f} | {opening:4.1f} | {frame:11.1f} | "
-                f"{statistics.median(zoom):10.2f}, {zoom[-1]:12.2f} | "
-                f"{statistics.median(layers):5.2f}, {layers[-1]:7.2f} | "
-                f"{statistics.median(search):5.2f}"
+                "rows      | write s | MB     | open | first frame | zoom steps median, worst | 50 layers | row_range"
             )
+            for rows in arguments.rows:
+                through_library(directory, int(rows))
 
 
 if __name__ == "__main__":

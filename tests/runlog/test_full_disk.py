@@ -114,18 +114,19 @@ def test_a_deleted_log_is_said_once(tmp_path: Path, header, caplog) -> None:
     assert len(caplog.records) == 1
 
 
-def test_a_disk_that_hangs_costs_bounded_memory_and_no_time(tmp_path: Path, header, monkeypatch) -> None:
+@pytest.mark.parametrize("stream", ["steps", "reservoir"])
+def test_a_disk_that_hangs_costs_bounded_memory_and_no_time(tmp_path: Path, header, monkeypatch, stream: str) -> None:
     monkeypatch.setattr(writer_module, "MAX_WAITING_BYTES", 1_000_000)
-    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.2)
-    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer:
+    with RunLogWriter.create(tmp_path / "run.h5", header(layers=300)) as writer:
         hang = writer._io
         with hang:
             begin = time.monotonic()
             for step in range(100_000):
-                writer.append("steps", step=step)
+                writer.append(stream, step=step)
             assert writer.failure is not None
             assert "the disk is too slow" in writer.failure
-            assert writer._buffers["steps"].waiting_bytes < 1_500_000
+            assert writer._buffers[stream].waiting_bytes < 1_500_000
+            monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.2)
             writer.close()
             assert time.monotonic() - begin < 10
 

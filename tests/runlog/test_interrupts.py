@@ -28,8 +28,8 @@ class _Interrupting:
 def test_a_row_that_is_cut_short_leaves_nothing_behind(header, error: type[BaseException]) -> None:
     buffer = RowBuffer("steps", row_dtype(STREAMS["steps"], header()))
     with pytest.raises(error):
-        buffer.append({"step": 1, "accuracy": 2.0, "loss": _Interrupting(error)})
-    buffer.append({"step": 3})
+        buffer.append(1, {"accuracy": 2.0, "loss": _Interrupting(error)})
+    buffer.append(3, {})
     (block,) = buffer.take()
     assert block.count == 1
     assert block.rows["step"][0] == 3

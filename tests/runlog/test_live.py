@@ -233,3 +233,19 @@ def test_a_creation_phase_file_is_said_to_be_empty(tmp_path: Path, header) -> No
     (tmp_path / "none.h5").touch()
     with pytest.raises(EmptyRunLogError, match="is empty"):
         RunLogReader(tmp_path / "none.h5")
+
+
+def test_many_rows_end_the_rest_between_two_flushes(tmp_path: Path, header, monkeypatch) -> None:
+    monkeypatch.setattr("thermotui.runlog.writer.REST_SECONDS", 3600)
+    monkeypatch.setattr("thermotui.runlog.writer.HURRY_BYTES", 100_000)
+    with RunLogWriter.create(tmp_path / "run.h5", header()) as writer, RunLogReader(tmp_path / "run.h5") as reader:
+        end = time.monotonic() + 60
+        for step in range(1_000_000):
+            writer.append("steps", step=step)
+            if step % 10_000 == 0:
+                time.sleep(0.01)
+                reader.refresh()
+                # More than one flush wrote: those rows alone that came before the first rest would be far fewer.
+                if reader.length("steps") > 20_000 or time.monotonic() > end:
+                    break
+        assert reader.length("steps") > 20_000

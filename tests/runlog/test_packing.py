@@ -70,14 +70,22 @@ def test_packed_rows_are_assigned_rows(row: tuple[str, dict[str, Any]]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = assigned(dtype, values)
+        step = values.pop("step", 0)
         if expected is None:
             with pytest.raises(ValueError, match=f"stream {stream}"):
-                buffer.append(values)
+                buffer.append(step, values)
             assert buffer.take() == []
             return
-        buffer.append(values)
+        buffer.append(step, values)
         # Once more into a row that held another before.
         buffer.recycle(buffer.take())
-        buffer.append(values)
+        buffer.append(step, values)
     (block,) = buffer.take()
     assert block.rows[:1].tobytes() == expected
+
+
+def test_a_step_given_twice_is_refused() -> None:
+    buffer = RowBuffer("steps", row_dtype(STREAMS["steps"], HEADER))
+    with pytest.raises(ValueError, match=r"stream steps: .*the step is given twice"):
+        buffer.append(1, {"step": 2})
+    assert buffer.take() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from pathlib import Path
 
@@ -186,3 +187,21 @@ def test_a_resumed_log_ends_at_the_checkpoint_in_every_stream(tmp_path: Path, he
         writer.flush()
         reader.refresh()
         assert reader.read("steps")["step"][-2:].tolist() == [50, 51]
+
+
+def test_rows_of_any_number_at_a_time_fill_the_chunks_in_turn(tmp_path: Path, header, rows, same) -> None:
+    """Blocks that end within a chunk, at its end and beyond it, each seen at once by a reader who was there before."""
+    written = rows(STREAMS["steps"], header(), 5000)
+    cuts = np.cumsum([1, 7, 810, 1, 1, 1637, 1, 818, 1500])
+    with (
+        RunLogWriter.create(tmp_path / "run.h5", header()) as writer,
+        RunLogReader(tmp_path / "run.h5") as reader,
+    ):
+        for start, stop in itertools.pairwise((0, *cuts, len(written))):
+            writer.append_rows("steps", written[start:stop])
+            writer.flush()
+            reader.refresh()
+            assert same(reader.read("steps"), written[:stop])
+    with h5py.File(tmp_path / "run.h5") as file:
+        assert file["steps"].chunks == (819,)
+        assert same(file["steps"][...], written)

@@ -46,14 +46,17 @@ class TemperatureComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, in the order given. temperatures: by the layer's name."""
+    """Runs side by side, in the order given.
+
+    temperatures: by the layer's name. alerts: how many of each kind, None where a run was not searched for them.
+    """
 
     files: tuple[str, ...]
     steps: tuple[int, ...]
     configuration: dict[str, tuple[Any, ...]]
     figures: tuple[FigureComparison, ...]
     temperatures: dict[str, TemperatureComparison]
-    alerts: dict[str, tuple[int, ...]]
+    alerts: dict[str, tuple[int | None, ...]]
     remarks: tuple[str, ...]
 
 
@@ -111,9 +114,16 @@ def _temperatures(inspections: Sequence[Inspection]) -> dict[str, TemperatureCom
     }
 
 
-def _alerts(inspections: Sequence[Inspection]) -> dict[str, tuple[int, ...]]:
+def _alerts(inspections: Sequence[Inspection]) -> dict[str, tuple[int | None, ...]]:
     counts = [Counter(alert.kind for alert in inspection.alerts) for inspection in inspections]
-    return {kind: tuple(count[kind] for count in counts) for kind in sorted(set().union(*counts))}
+    searched = [inspection.alerts_searched_to is None for inspection in inspections]
+    return {
+        kind: tuple(
+            count[kind] if kind in count or all_found else None
+            for count, all_found in zip(counts, searched, strict=True)
+        )
+        for kind in sorted(set().union(*counts))
+    }
 
 
 def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
@@ -135,8 +145,9 @@ def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
     if len(set(run_ids)) < len(run_ids):
         which = ", ".join(f"{run.path} is rank {run.header.rank}" for run in inspections if run.header.world_size > 1)
         remarks.append(f"some are ranks of one run, not runs of their own: {which}")
-    partial = [inspection for inspection in inspections if inspection.alerts_searched_to is not None]
-    if partial:
-        reached = ", ".join(f"{run.path} up to step {run.alerts_searched_to:,}" for run in partial)
-        remarks.append(f"alerts were searched in part ({reached}): `thermotui scan` searches the whole run")
+    unsearched = [str(inspection.path) for inspection in inspections if inspection.alerts_searched_to is not None]
+    if unsearched:
+        remarks.append(
+            f"no alerts were recorded, nor searched, in {', '.join(unsearched)}: `thermotui scan` finds them"
+        )
     return tuple(remarks)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thermotui.analysis.balance import BalanceSheet, balance_sheet
-from thermotui.analysis.monitoring import AlertFollower
+from thermotui.analysis.monitoring import AlertFollower, alert_of_state
 from thermotui.analysis.ranks import Rank, ranks_beside
 from thermotui.analysis.temperatures import LayerTemperature, layer_temperatures
 from thermotui.detect.alert import Alert
@@ -21,8 +21,8 @@ from thermotui.runlog.state import RunState
 class Inspection:
     """One run log read once. `loss` is the mean of the last 64 rows of `steps`; NaN while there is none.
 
-    alerts_searched_to: None where `alerts` are all that there are. A long log whose writer recorded none is searched up
-    to that step alone: searching all of it is the work of `scan`.
+    alerts_searched_to: None where `alerts` are all that there are. −1 for a long log whose writer recorded none: no row
+    of it is searched here, since searching all of them is the work of `scan`.
     """
 
     path: Path
@@ -44,7 +44,10 @@ def inspect_run(path: Path) -> Inspection:
     with RunLogReader(path) as log:
         state = log.state()
         follower = AlertFollower(log.header)
-        follower.follow(log, state)
+        searched = follower.one_call_does(log)
+        if searched:
+            follower.follow(log, state)
+        state_alert = alert_of_state(state)
         rows = {name: log.length(name) for name in STREAMS}
         steps = rows["steps"]
         first = log.read("steps", ["loss"], 0, min(64, steps))["loss"]
@@ -58,8 +61,8 @@ def inspect_run(path: Path) -> Inspection:
             loss_first=float(first.mean()) if len(first) else math.nan,
             balance=balance_sheet(log),
             temperatures=layer_temperatures(log),
-            alerts=follower.alerts,
-            alerts_searched_to=follower.searched_to,
+            alerts=follower.alerts if searched else (state_alert,) if state_alert else (),
+            alerts_searched_to=None if searched else -1,
             ranks=ranks_beside(Path(path), log.header),
         )
 

@@ -8,14 +8,16 @@ from thermotui.detect.alert import KINDS, Alert, Severity, alert_of_row
 from thermotui.detect.intervals import Interval, valid_intervals
 from thermotui.detect.settings import Settings
 from thermotui.runlog.reader import RunLogReader, RunState
-from thermotui.runlog.schema import Header
+from thermotui.runlog.schema import STREAMS, Header
 
 if TYPE_CHECKING:
     from thermotui.detect.monitor import RunMonitor
 
 MONITORED = ("steps", "thermo", "reservoir", "autocorrelation")
 ROWS_A_TICK = 20_000
-"""Rows examined in one call: a long finished run is searched over several ticks, and no tick waits for it."""
+"""Rows of a stream examined in one call: a long finished run is searched over several ticks; none waits for it."""
+LAYERS_A_TICK = 5 * ROWS_A_TICK
+"""The same for rows that have values of every layer, counted layer by layer."""
 
 
 class AlertFollower:
@@ -31,7 +33,16 @@ class AlertFollower:
         self._layers = len(header.layers)
         self._state_alert: Alert | None = None
         self._minimum = int(header.detectors.get("interval", Settings().interval))
-        self._monitor = None if self.recorded else monitor_of(header)
+        self._header = header
+        self._monitor: RunMonitor | None = None
+
+    def one_call_does(self, log: RunLogReader) -> bool:
+        """Whether `follow`, called once, takes up all rows of the log as it is now."""
+        return self.recorded or all(log.length(stream) <= self._rows_a_tick(stream) for stream in MONITORED)
+
+    def _rows_a_tick(self, stream: str) -> int:
+        layered = any("layer" in field.axes for field in STREAMS[stream].fields)
+        return min(ROWS_A_TICK, max(1, LAYERS_A_TICK // max(1, self._layers))) if layered else ROWS_A_TICK
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
@@ -46,13 +57,15 @@ class AlertFollower:
         Raises RunLogError where the file cannot be read.
         """
         self._state_alert = alert_of_state(state)
-        if self._monitor is None:
+        if self.recorded:
             self._take_recorded(log)
             return True
+        if self._monitor is None:
+            self._monitor = monitor_of(self._header)
         ends = []
         for stream in MONITORED:
             start, end = self._read[stream], log.length(stream)
-            stop = min(end, start + ROWS_A_TICK)
+            stop = min(end, start + self._rows_a_tick(stream))
             if stop > start:
                 rows = log.read(stream, start=start, stop=stop)
                 for alert in self._monitor.feed(stream, rows):

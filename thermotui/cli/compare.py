@@ -77,7 +77,10 @@ def _parts(comparison: Comparison) -> list[RenderableType]:
         ]
         parts.append(_table("Temperature by layer, mean of the run, nats", ["", *names, "ratio to A"], rows))
     if comparison.alerts:
-        rows = [(kind, *map(str, counts)) for kind, counts in comparison.alerts.items()]
+        rows = [
+            (kind, *("?" if count is None else str(count) for count in counts))
+            for kind, counts in comparison.alerts.items()
+        ]
         parts.append(_table("Alerts", ["", *names], rows))
     parts += [Text(f"note: {remark}") for remark in comparison.remarks]
     return parts

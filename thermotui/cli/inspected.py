@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from thermotui.analysis.inspection import Inspection
     from thermotui.runlog.schema import Header
 
+MOST_ALERTS = 50
+"""As many as one looks through; `scan` and `--json` list all."""
+
 
 class Request(NamedTuple):
     """What `thermotui inspect` was asked for."""
@@ -60,12 +63,13 @@ def _parts(inspection: Inspection) -> list[RenderableType]:
         parts += [_balance(inspection), _checks(inspection)]
     if inspection.temperatures:
         parts.append(_temperatures(inspection))
-    parts.append(_alerts(inspection))
+    if inspection.alerts or inspection.alerts_searched_to is None:
+        parts.append(_alerts(inspection))
     if inspection.alerts_searched_to is not None:
         parts.append(
             Text(
-                f"The writer recorded no alerts; the rows up to step {inspection.alerts_searched_to:,} were searched. "
-                f"The whole run: thermotui scan {printable(str(inspection.path))}",
+                "Its writer recorded no alerts, and the log is too long to search it here: "
+                f"thermotui scan {printable(str(inspection.path))}",
                 style="italic",
             )
         )
@@ -202,15 +206,21 @@ def _alerts(inspection: Inspection) -> RenderableType:
     from rich.text import Text
 
     from thermotui.analysis.format import printable
+    from thermotui.detect.alert import SEVERITIES
 
     if not inspection.alerts:
         return Text("No alerts.")
     count = len(inspection.alerts)
-    table = Table(title=f"{count} alert{'' if count == 1 else 's'}", box=box.SIMPLE, title_justify="left")
+    by_severity = sorted(range(count), key=lambda index: SEVERITIES.index(inspection.alerts[index].severity))
+    shown = [inspection.alerts[index] for index in sorted(by_severity[-MOST_ALERTS:])]
+    title = f"{count:,} alert{'' if count == 1 else 's'}"
+    if len(shown) < count:
+        title += f", the {len(shown)} gravest and latest of them"
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column in ("kind", "layer", "interval", "severity", "evidence"):
         table.add_column(column)
     names = [layer.name for layer in inspection.header.layers]
-    for alert in inspection.alerts:
+    for alert in shown:
         end = "…" if alert.end is None else f"{alert.end:,}"
         layer = names[alert.layer] if 0 <= alert.layer < len(names) else "all"
         table.add_row(

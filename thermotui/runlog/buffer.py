@@ -13,7 +13,9 @@ from thermotui.runlog.packing import Packing
 
 Rows = NDArray[np.void]
 BLOCK_BYTES = 256 * 1024
-SPARE_BLOCKS = 4
+SPARE_BLOCKS = 8
+FLUSH_ROWS = 256
+"""Rows after which the flush thread is to look, if not before."""
 
 
 def default_row(dtype: np.dtype[np.void]) -> Rows:
@@ -53,8 +55,8 @@ class Block:
 
     __slots__ = ("columns", "count", "memory", "rows")
 
-    def __init__(self, default: Rows, capacity: int) -> None:
-        self.rows = np.repeat(default, capacity)
+    def __init__(self, dtype: np.dtype[np.void], capacity: int) -> None:
+        self.rows = np.empty(capacity, dtype)
         self.columns = {name: self.rows[name] for name in self.rows.dtype.names or ()}
         self.memory = memoryview(self.rows.view(np.uint8).data)
         self.count = 0
@@ -68,43 +70,40 @@ class RowBuffer:
         self.stream = stream
         self.dtype = dtype
         self._whole = whole
-        self._default = default_row(dtype)
         self._capacity = max(16, min(1024, BLOCK_BYTES // dtype.itemsize))
         self._text = {name: dtype[name].itemsize for name in dtype.names or () if dtype[name].kind == "S"}
-        self._packing = Packing(self._default)
+        self._packing = Packing(default_row(dtype))
         self._lock = threading.Lock()
-        self._block = Block(self._default, self._capacity)
+        self._block = Block(dtype, self._capacity)
         self._full: list[Block] = []
-        self._spare: list[Block] = [Block(self._default, self._capacity)]
+        self._spare: list[Block] = [Block(dtype, self._capacity)]
 
     @property
     def waiting_bytes(self) -> int:
         """Memory held by rows that are not yet written."""
         return (len(self._full) * self._capacity + self._block.count) * self.dtype.itemsize
 
-    def append(self, values: Mapping[str, Any]) -> int:
-        """Copy one row in; returns the number of rows in the present block.
+    def append(self, step: Any, values: Mapping[str, Any]) -> bool:
+        """Copy one row in, the values beside its step; returns whether many rows wait now.
 
         Raises ValueError for an unknown field or a value that does not fit it; the row is then not logged.
         """
         with self._lock:
-            block = self._block
+            block = self._block if self._block.count < self._capacity else self._turn()
             at = block.count
             try:
-                if not self._packing.pack(block.memory, at, values):
-                    self._assign(block, at, values)
-            except BaseException as error:
-                self._packing.clear(block.memory, at)
-                if isinstance(error, (KeyError, ValueError, TypeError, OverflowError)):
-                    raise self._refusal(values, error) from error
-                raise
-            block.count = at + 1
-            if block.count == self._capacity:
-                self._turn()
-            return at + 1
+                if not self._packing.pack(block.memory, at, step, values):
+                    self._assign(block, at, step, values)
+            except (KeyError, ValueError, TypeError, OverflowError) as error:
+                raise self._refusal(values, error) from error
+            block.count = at = at + 1
+            return at == self._capacity or not at % FLUSH_ROWS
 
-    def _assign(self, block: Block, at: int, values: Mapping[str, Any]) -> None:
+    def _assign(self, block: Block, at: int, step: Any, values: Mapping[str, Any]) -> None:
         """Whatever numpy takes for a value of each field: lists, tensors, numbers of other types, text."""
+        if "step" in values:
+            raise ValueError("the step is given twice")
+        block.columns["step"][at] = step
         for name, value in values.items():
             block.columns[name][at] = cut_text(value, self._text[name]) if name in self._text else value
 
@@ -116,8 +115,8 @@ class RowBuffer:
             )
         return ValueError(f"stream {self.stream}: a value does not fit its field ({error})")
 
-    def extend(self, rows: Rows) -> int:
-        """Copy a block of rows in; returns the number of rows in the present block. ValueError for another dtype."""
+    def extend(self, rows: Rows) -> bool:
+        """Copy a block of rows in; returns whether many rows wait now. ValueError for another dtype."""
         if rows.dtype == self._whole != self.dtype and rows.ndim == 1:
             held: Rows = np.empty(len(rows), self.dtype)
             for name in self.dtype.names or ():
@@ -128,18 +127,19 @@ class RowBuffer:
         with self._lock:
             done = 0
             while done < len(rows):
-                block = self._block
+                block = self._block if self._block.count < self._capacity else self._turn()
                 part = rows[done : done + self._capacity - block.count]
                 raw(block.rows)[block.count : block.count + len(part)] = raw(part)
                 block.count += len(part)
                 done += len(part)
-                if block.count == self._capacity:
-                    self._turn()
-            return self._block.count if done < self._capacity else self._capacity
+            return len(self._full) > 0 or self._block.count >= FLUSH_ROWS
 
-    def _turn(self) -> None:
+    def _turn(self) -> Block:
+        """Begin another block."""
+        block = self._spare.pop() if self._spare else Block(self.dtype, self._capacity)
         self._full.append(self._block)
-        self._block = self._spare.pop() if self._spare else Block(self._default, self._capacity)
+        self._block = block
+        return block
 
     def take(self) -> list[Block]:
         """The blocks that hold rows, oldest first; hand them back with `recycle` once written."""
@@ -157,7 +157,6 @@ class RowBuffer:
     def recycle(self, blocks: list[Block]) -> None:
         """Make written blocks available to the training thread again."""
         for block in blocks:
-            self._packing.clear(block.memory, 0, block.count)
             block.count = 0
         with self._lock:
             self._spare = [*self._spare, *blocks][:SPARE_BLOCKS]

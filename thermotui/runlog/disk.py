@@ -87,9 +87,11 @@ def nameless_file() -> BinaryIO:
 
 
 def reason_of(error: Exception) -> str:
-    """The operating system's words out of HDF5's many lines; else the first of those."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    """The operating system's words, where HDF5's many lines hold them; else the first of these."""
     text = str(error)
     found = re.search(r"error message = '([^']*)'", text)
-    return found[1] if found else (text.splitlines() or [type(error).__name__])[0]
+    if found:
+        return found[1]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (text.splitlines() or [type(error).__name__])[0]

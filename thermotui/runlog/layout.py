@@ -9,7 +9,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from thermotui.runlog.disk import divert
 from thermotui.runlog.rollup import rollup_dtype
@@ -88,12 +87,3 @@ def create_stream(file: h5py.File, stream: Stream, dtype: np.dtype[np.void]) -> 
 def stored_type(dtype: np.dtype[np.void]) -> h5py.h5t.TypeID:
     """The HDF5 type of rows of `dtype`. Making one costs a millisecond for a wide table, more than a write does."""
     return h5py.h5t.py_create(dtype, logical=True)
-
-
-def append_to_table(table: h5py.Dataset, rows: NDArray[np.void]) -> None:
-    """Grow the table by `rows`. By the low-level interface: the high-level one costs ten times as much a call."""
-    start = int(table.id.shape[0])
-    table.id.set_extent((start + len(rows),))
-    space = table.id.get_space()
-    space.select_hyperslab((start,), (len(rows),))
-    table.id.write(h5py.h5s.create_simple((len(rows),)), space, rows, stored_type(rows.dtype))

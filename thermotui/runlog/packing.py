@@ -22,8 +22,6 @@ CODES = {"f4": "f", "f8": "d", "i4": "i", "i8": "q"}
 Values = Mapping[str, Any]
 Getter = Callable[[Values], tuple[Any, ...]]
 
-_kind = operator.attrgetter("dtype", "shape")
-
 
 class _Numbers(NamedTuple):
     """Numbers that lie side by side from `offset` on."""
@@ -34,18 +32,23 @@ class _Numbers(NamedTuple):
 
 
 class _Arrays(NamedTuple):
-    """Arrays of these dtypes and shapes that lie side by side in bytes [start, stop)."""
+    """Arrays of one dtype and shape that lie side by side in bytes [start, stop)."""
 
     get: Getter
-    kinds: list[tuple[np.dtype[Any], tuple[int, ...]]]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
     start: int
     stop: int
 
 
 class _Plan(NamedTuple):
-    """How a row with values of so many `fields` is packed."""
+    """How a row of a step and so many other `fields` is packed. `head`: the numbers behind the step. `whole`: nothing
+    in the row is left to be "not measured".
+    """
 
     fields: int
+    whole: bool
+    head: _Numbers
     numbers: tuple[_Numbers, ...]
     arrays: tuple[_Arrays, ...]
 
@@ -57,35 +60,44 @@ class Packing:
         """`blank`: one row [1] of nothing measured."""
         self._dtype = blank.dtype
         self._blank = blank.tobytes()
+        self._size = len(self._blank)
         self._plans: dict[frozenset[str], _Plan | None] = {}
-        self._latest = _Plan(0, (), ())
+        self._latest: _Plan | None = None
 
-    def pack(self, memory: memoryview, at: int, values: Values) -> bool:
-        """Write the values of row `at`, a blank one, into the bytes of a block of rows, as numpy would its columns.
+    def pack(self, memory: memoryview, at: int, step: Any, values: Values) -> bool:
+        """Write the values of row `at` into the bytes of a block of rows, as numpy would its columns.
 
-        False, and the row left blank, where that has to be left to numpy.
+        False, and the row made blank, where that has to be left to numpy.
         """
-        row = at * len(self._blank)
-        plan: _Plan | None = self._latest
-        if len(values) != self._latest.fields:
+        row = at * self._size
+        plan = self._latest
+        if plan is None or len(values) != plan.fields:
             plan = self._plan_for(values)
         while plan is not None:
-            self._latest = plan
+            _, whole, (pack_into, offset, get), numbers, stretches = plan
+            if not whole:
+                memory[row : row + self._size] = self._blank
             try:
-                if _pack(plan, memory, row, values):
-                    return True
-                plan = None
+                pack_into(memory, row + offset, step, *get(values))
+                for pack_into, offset, get in numbers:
+                    pack_into(memory, row + offset, *get(values))
+                for get, dtype, shape, start, stop in stretches:
+                    arrays = get(values)
+                    for array in arrays:
+                        if array.dtype is not dtype or array.shape != shape:
+                            raise TypeError
+                    memory[row + start : row + stop] = b"".join(arrays)
             except KeyError:
                 # As many fields as in the last row, but others.
                 plan = self._plan_for(values)
-            self.clear(memory, at)
+            except (struct.error, TypeError, ValueError, AttributeError, OverflowError, BufferError):
+                # Numbers of another type than the column's, values that are no such arrays, arrays with gaps.
+                plan = None
+            else:
+                self._latest = plan
+                return True
+        memory[row : row + self._size] = self._blank
         return False
-
-    def clear(self, memory: memoryview, start: int, stop: int | None = None) -> None:
-        """Make rows [start, stop) of a block blank; row `start` alone where `stop` is None."""
-        stop = start + 1 if stop is None else stop
-        size = len(self._blank)
-        memory[start * size : stop * size] = self._blank * (stop - start)
 
     def _plan_for(self, values: Values) -> _Plan | None:
         names = frozenset(values)
@@ -96,57 +108,51 @@ class Packing:
         return self._plans[names]
 
     def _plan(self, names: frozenset[str]) -> _Plan | None:
-        """How a row of these fields is packed; None for unknown fields and text, which numpy takes care of."""
-        fields = [name for name in self._dtype.names or () if name in names]
-        if len(fields) < len(names) or any(self._dtype[name].base.str[1:] not in CODES for name in names):
+        """How a row of a step and these fields is packed; None for unknown fields and text, which are numpy's."""
+        known = self._dtype.names or ()
+        fields = [name for name in known if name == "step" or name in names]
+        if (
+            known[0] != "step"
+            or len(fields) != 1 + len(names)
+            or any(self._dtype[name].base.str[1:] not in CODES for name in names)
+        ):
             return None
         numbers: list[_Numbers] = []
         arrays: list[_Arrays] = []
         for run in self._runs(fields):
-            kinds = [self._dtype[name] for name in run]
-            start = self._offset(run[0])
-            if kinds[0].shape:
-                stop = start + sum(kind.itemsize for kind in kinds)
-                arrays.append(_Arrays(_getter(run), [(kind.base, kind.shape) for kind in kinds], start, stop))
+            kind, start = self._dtype[run[0]], self._offset(run[0])
+            codes = "".join(CODES[self._dtype[name].base.str[1:]] for name in run)
+            if kind.shape:
+                arrays.append(
+                    _Arrays(_getter(tuple(run)), kind.base, kind.shape, start, start + len(run) * kind.itemsize)
+                )
             else:
-                codes = "".join(CODES[kind.str[1:]] for kind in kinds)
-                numbers.append(_Numbers(struct.Struct(f"={codes}").pack_into, start, _getter(run)))
-        return _Plan(len(names), tuple(numbers), tuple(arrays))
+                behind = tuple(name for name in run if name != "step")
+                numbers.append(_Numbers(struct.Struct(f"={codes}").pack_into, start, _getter(behind)))
+        whole = len(fields) == len(known)
+        return _Plan(len(names), whole, numbers[0], tuple(numbers[1:]), tuple(arrays))
 
     def _runs(self, fields: Sequence[str]) -> list[Sequence[str]]:
-        """The fields cut into stretches, all numbers or all arrays, that lie side by side."""
+        """The fields cut into stretches, of numbers or of arrays of one kind, that lie side by side."""
         cuts = [
             index
             for index, (before, name) in enumerate(pairwise(fields), 1)
             if self._offset(name) != self._offset(before) + self._dtype[before].itemsize
-            or bool(self._dtype[name].shape) != bool(self._dtype[before].shape)
+            or self._dtype[name].shape != self._dtype[before].shape
+            or (self._dtype[name].shape and self._dtype[name].base != self._dtype[before].base)
         ]
-        return [fields[start:stop] for start, stop in pairwise([0, *cuts, len(fields)]) if start < stop]
+        return [fields[start:stop] for start, stop in pairwise([0, *cuts, len(fields)])]
 
     def _offset(self, name: str) -> int:
         assert self._dtype.fields is not None
         return self._dtype.fields[name][1]
 
 
-def _getter(names: Sequence[str]) -> Getter:
+def _getter(names: tuple[str, ...]) -> Getter:
     """The values of these names as a tuple; KeyError where one is missing."""
-    if len(names) == 1:
-        (name,) = names
-        return lambda values: (values[name],)
+    match names:
+        case ():
+            return lambda values: ()
+        case (name,):
+            return lambda values: (values[name],)
     return operator.itemgetter(*names)
-
-
-def _pack(plan: _Plan, memory: memoryview, row: int, values: Values) -> bool:
-    """Whether the row was packed; it may be half written where not. KeyError where a field of the plan has no value."""
-    try:
-        for pack_into, offset, get in plan.numbers:
-            pack_into(memory, row + offset, *get(values))
-        for get, kinds, start, stop in plan.arrays:
-            arrays = get(values)
-            if list(map(_kind, arrays)) != kinds:
-                return False
-            memory[row + start : row + stop] = b"".join(arrays)
-    except (struct.error, TypeError, ValueError, AttributeError, OverflowError, BufferError):
-        # Numbers of another type than the column's, values that are no arrays, arrays with gaps.
-        return False
-    return True

@@ -21,7 +21,7 @@ from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
 from thermotui.runlog.storage import Storage, lock_file, new_storage
 from thermotui.runlog.table import Table
-from thermotui.runlog.writer import COPY_BYTES, heartbeat, one_row
+from thermotui.runlog.writer import COPY_BYTES, heartbeat_row
 
 
 @dataclass(frozen=True)
@@ -194,5 +194,5 @@ def _say_the_end(log: LogFile, header: Header, storage: Storage, last_step: int)
     beat = _last_beat(log, header)
     said = beat["state"].decode("utf-8", "replace") if beat is not None else ""
     if said not in ENDED:
-        row = heartbeat(last_step, "interrupted", "ended without closing its log; repaired since")
-        storage.store("heartbeat", [one_row("heartbeat", header, row)])
+        message = "ended without closing its log; repaired since"
+        storage.store("heartbeat", [heartbeat_row(header, last_step, "interrupted", message)])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.runlog.buffer import Rows, join, raw
+from thermotui.runlog.buffer import Rows
 from thermotui.runlog.schema import ROLLUP_FACTORS
 
 STATISTICS = ("min", "max", "mean")
@@ -39,17 +39,34 @@ def rollup_dtype(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     return np.dtype(columns)
 
 
+Bytes = NDArray[np.uint8]
+"""Rows as bytes [rows, bytes of a row]: numpy handles compound types in Python, field by field."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Values of one type that lie side by side in a row, from byte `start` to byte `stop`."""
+
+    dtype: np.dtype[Any]
+    start: int
+    stop: int
+
+    def of(self, rows: Bytes) -> NDArray[Any]:
+        """The values as a [rows, width] matrix; a view."""
+        values: NDArray[Any] = rows[:, self.start : self.stop].view(self.dtype)
+        return values
+
+
 @dataclass(frozen=True)
 class _Group:
     """Neighbouring fields of one floating-point type, seen as the columns of a matrix."""
 
-    dtype: np.dtype[Any]
     width: int
-    rows: int
-    """Byte offset in a row of the stream."""
-    statistics: tuple[int, int, int]
-    """Byte offsets of minimum, maximum and mean in a rollup row."""
-    count: int
+    values: _Column
+    """In a row of the stream."""
+    statistics: tuple[_Column, _Column, _Column]
+    """Minimum, maximum and mean in a rollup row."""
+    count: _Column
 
 
 def _offset(dtype: np.dtype[np.void], name: str) -> int:
@@ -59,26 +76,31 @@ def _offset(dtype: np.dtype[np.void], name: str) -> int:
     return fields[name][1]
 
 
+def _column(dtype: np.dtype[np.void], name: str, width: int = 1) -> _Column:
+    """The field `name` and those behind it, `width` values in all."""
+    base, start = dtype[name].base, _offset(dtype, name)
+    return _Column(base, start, start + width * base.itemsize)
+
+
 def _groups(dtype: np.dtype[np.void], target: np.dtype[np.void]) -> tuple[_Group, ...]:
-    groups: list[_Group] = []
+    runs: list[tuple[str, int]] = []
+    """The first field of a group, and how many values it has."""
+    end = -1
     for name in rolled_fields(dtype):
         base, offset = dtype[name].base, _offset(dtype, name)
         width = dtype[name].itemsize // base.itemsize
-        minimum, maximum, mean = (_offset(target, f"{name}_{statistic}") for statistic in STATISTICS)
-        last = groups[-1] if groups else None
-        if last and last.dtype == base and last.rows + last.width * base.itemsize == offset:
-            groups[-1] = _Group(base, last.width + width, last.rows, last.statistics, last.count)
+        if runs and offset == end and dtype[runs[-1][0]].base == base:
+            runs[-1] = (runs[-1][0], runs[-1][1] + width)
         else:
-            groups.append(_Group(base, width, offset, (minimum, maximum, mean), _offset(target, f"{name}_count")))
+            runs.append((name, width))
+        end = offset + dtype[name].itemsize
+    groups = []
+    for name, width in runs:
+        low, high, mean = (_column(target, f"{name}_{statistic}", width) for statistic in STATISTICS)
+        groups.append(
+            _Group(width, _column(dtype, name, width), (low, high, mean), _column(target, f"{name}_count", width))
+        )
     return tuple(groups)
-
-
-def _matrix(rows: Rows, offset: int, width: int, dtype: np.dtype[Any] | str) -> NDArray[Any]:
-    """The bytes at `offset` of every row as a [rows, width] matrix; a view."""
-    kind = np.dtype(dtype)
-    raw = rows.view("u1").reshape(len(rows), rows.dtype.itemsize)
-    matrix: NDArray[Any] = raw[:, offset : offset + width * kind.itemsize].view(kind)
-    return matrix
 
 
 def _reduce_values(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -110,41 +132,45 @@ class Rollups:
         self.dtype = rollup_dtype(dtype)
         self.factors = factors
         self._groups = _groups(dtype, self.dtype)
-        self._pending: list[Rows] = [np.empty(0, dtype), *(np.empty(0, self.dtype) for _ in factors[1:])]
+        self._first, self._last = _column(self.dtype, "step_first"), _column(self.dtype, "step_last")
+        self._step = _column(dtype, "step")
+        sizes = (dtype.itemsize, *(self.dtype.itemsize for _ in factors[1:]))
+        self._pending: list[Bytes] = [np.empty((0, size), np.uint8) for size in sizes]
 
     def add(self, rows: Rows) -> list[Rows]:
-        """The rows that a block of the stream completes, one array of dtype `self.dtype` a level."""
+        """The rows that a block of the stream completes, an array of dtype `self.dtype` a level; none for levels above
+        one that has none.
+        """
         complete: list[Rows] = []
+        block = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
         for level, factor in enumerate(self.factors):
             children = factor if level == 0 else factor // self.factors[level - 1]
-            rows = join([self._pending[level], rows]) if len(self._pending[level]) else rows
-            buckets = len(rows) // children
-            self._pending[level] = raw(rows[buckets * children :]).copy().view(rows.dtype)
-            rows = self._reduce(rows[: buckets * children], buckets, from_rollups=level > 0)
-            complete.append(rows)
+            if len(self._pending[level]):
+                block = np.concatenate([self._pending[level], block])
+            buckets = len(block) // children
+            self._pending[level] = block[buckets * children :].copy()
+            if buckets == 0:
+                break
+            block = self._reduce(block[: buckets * children], children, from_rollups=level > 0)
+            complete.append(block.view(self.dtype)[:, 0])
         return complete
 
-    def _reduce(self, rows: Rows, buckets: int, *, from_rollups: bool) -> Rows:
-        result = np.empty(buckets, self.dtype)
-        if buckets == 0:
-            return result
-        rows = np.ascontiguousarray(rows)
-        children = len(rows) // buckets
-        first, last = ("step_first", "step_last") if from_rollups else ("step", "step")
-        result["step_first"] = rows[first][::children]
-        result["step_last"] = rows[last][children - 1 :: children]
+    def _reduce(self, rows: Bytes, children: int, *, from_rollups: bool) -> Bytes:
+        """The rollup rows of buckets of `children` rows each."""
+        buckets = len(rows) // children
+        result = np.empty((buckets, self.dtype.itemsize), np.uint8)
+        first, last = (self._first, self._last) if from_rollups else (self._step, self._step)
+        self._first.of(result)[...] = first.of(rows)[::children]
+        self._last.of(result)[...] = last.of(rows)[children - 1 :: children]
         # Infinity minus infinity and the mean of nothing are NaN on purpose.
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             for group in self._groups:
                 shape = (buckets, children, group.width)
                 if from_rollups:
-                    low, high, mean = (
-                        _matrix(rows, at, group.width, group.dtype).reshape(shape) for at in group.statistics
-                    )
-                    figures = _combine(low, high, mean, _matrix(rows, group.count, group.width, "u4").reshape(shape))
+                    low, high, mean = (column.of(rows).reshape(shape) for column in group.statistics)
+                    figures = _combine(low, high, mean, group.count.of(rows).reshape(shape))
                 else:
-                    figures = _reduce_values(_matrix(rows, group.rows, group.width, group.dtype).reshape(shape))
-                for offset, values in zip(group.statistics, figures[:3], strict=True):
-                    _matrix(result, offset, group.width, group.dtype)[...] = values
-                _matrix(result, group.count, group.width, "u4")[...] = figures[3]
+                    figures = _reduce_values(group.values.of(rows).reshape(shape))
+                for column, values in zip((*group.statistics, group.count), figures, strict=True):
+                    column.of(result)[...] = values
         return result

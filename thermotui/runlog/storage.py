@@ -16,10 +16,11 @@ from weakref import WeakSet
 import h5py
 import numpy as np
 
+from thermotui.runlog.appending import TableEnd
 from thermotui.runlog.buffer import Rows, join
 from thermotui.runlog.disk import divert, network_file_system, reason_not_to_start, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
-from thermotui.runlog.layout import append_to_table, create_file, rollup_path
+from thermotui.runlog.layout import create_file, rollup_path
 from thermotui.runlog.rollup import Rollups
 from thermotui.runlog.schema import EVERYTHING_MEASURED, STREAMS, Header, Unmeasured, file_dtypes
 from thermotui.runlog.state import this_host
@@ -40,13 +41,14 @@ class Storage:
         self._file = file
         self._lock = lock
         self._descriptor = int(file.id.get_vfd_handle())
-        self._tables = {name: file[name] for name in STREAMS}
+        self._tables = {name: TableEnd(file[name]) for name in STREAMS}
         self._rollups = {name: Rollups(dtypes[name]) for name, stream in STREAMS.items() if stream.rollups}
         self._rollup_tables = {
-            name: [file[rollup_path(name, factor)] for factor in rollups.factors]
+            name: [TableEnd(file[rollup_path(name, factor)]) for factor in rollups.factors]
             for name, rollups in self._rollups.items()
         }
-        self._unflushed: dict[int, h5py.Dataset] = {}
+        self._unflushed: dict[TableEnd, None] = {}
+        """In the order of their first row: no reader is to see a rollup before its rows."""
         _open.add(self)
 
     def start(self) -> None:
@@ -59,20 +61,19 @@ class Storage:
         self._append(self._tables[stream], rows)
         if stream in self._rollups:
             completed = self._rollups[stream].add(rows)
-            for table, done in zip(self._rollup_tables[stream], completed, strict=True):
-                if len(done):
-                    self._append(table, done)
+            for table, done in zip(self._rollup_tables[stream], completed, strict=False):
+                self._append(table, done)
 
-    def _append(self, table: h5py.Dataset, rows: Rows) -> None:
+    def _append(self, table: TableEnd, rows: Rows) -> None:
         # Gives a waiting training thread the interpreter between two calls into HDF5, which hold on to it.
         time.sleep(0)
-        append_to_table(table, rows)
-        self._unflushed[table.id.id] = table
+        table.append(rows)
+        self._unflushed[table] = None
 
     def flush_tables(self) -> None:
         """Make the stored rows visible to readers."""
-        for table in self._unflushed.values():
-            table.id.flush()
+        for table in self._unflushed:
+            table.flush()
         self._unflushed.clear()
 
     def flush_file(self) -> None:

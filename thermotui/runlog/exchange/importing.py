@@ -15,7 +15,7 @@ from thermotui.runlog.buffer import Rows, default_row
 from thermotui.runlog.exchange.records import Record, number, read_records
 from thermotui.runlog.schema import STEPS, Header, row_dtype
 from thermotui.runlog.storage import new_storage, own_header
-from thermotui.runlog.writer import heartbeat, one_row
+from thermotui.runlog.writer import heartbeat_row
 
 BLOCK_ROWS = 4096
 
@@ -83,7 +83,7 @@ def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str 
             last_step = int(block["step"][-1])
         if not rows:
             raise InputError(f"{source}: no row has a value of {', '.join(chosen.values())}")
-        storage.store("heartbeat", [one_row("heartbeat", header, heartbeat(last_step, "finished", f"from {tool}"))])
+        storage.store("heartbeat", [heartbeat_row(header, last_step, "finished", f"from {tool}")])
         storage.start()
         storage.close()
     return Imported(log, tool, rows, chosen, tuple(sorted(names - set(chosen.values()))))
