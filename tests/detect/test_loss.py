@@ -187,6 +187,23 @@ def test_a_collapse_of_a_curve_without_noise_is_a_step_down() -> None:
     assert alert.step <= 800
 
 
+def test_a_fall_that_gathers_speed_is_a_step_down() -> None:
+    """As when a network groks: it bends so slowly that the scale widens along with it."""
+    rows = [110, 150, 172, 185, 200, 216, 241, 340, 500]
+    slopes = [0.0, 0.0018, 0.0012, -0.0015, -0.006, -0.0099, -0.0133, -0.02, 0.0]
+    loss = np.exp(-3.15 + np.cumsum(np.interp(np.arange(700), rows, slopes)))
+    (alert,) = [alert for alert in above_minor(alerts_of(loss)) if alert.kind == "step_down"]
+    assert 150 <= alert.start <= 200
+    assert alert.step <= 250
+
+
+def test_a_fall_that_ends_at_once_does_not_diverge() -> None:
+    t = np.arange(700)
+    noise = 1e-4 * np.random.default_rng(0).normal(size=len(t))
+    loss = np.exp(np.maximum(-3.15 - 0.018 * np.clip(t - 240, 0, None), -9.0) + noise)
+    assert "divergence" not in [alert.kind for alert in alerts_of(loss)]
+
+
 def test_quiet_says_no_more_than_default_and_sensitive_no_less() -> None:
     counts = dict.fromkeys(PRESETS, 0)
     for seed in range(3):

@@ -67,6 +67,9 @@ class LossAlerts:
             "divergence": f"{self._subject} keeps rising from step {start:,}, {change} so far",
         }
         severity = _SEVERITY[found.kind]
+        if found.kind == "step_down":
+            # The level is sought anew after a drop, while no other can be seen: what comes right after is the same one.
+            merge_from = step_at(found.start - self._settings.settle)
         if found.kind == "outlier":
             severity = "warning" if found.score >= self._settings.outlier else "minor"
             merge_from = start

@@ -52,7 +52,7 @@ class LossFilter:
         self._peak_at = 0
         self._onset = self._drop_onset = 0
         self._drop: list[float] = []
-        self._drop_slope = self._drop_start = 0.0
+        self._drop_slope = self._drop_start = self._drop_scale = 0.0
         self._tail: list[float] = []
         self._astray = 0
         self._drop_base = 0.0
@@ -287,7 +287,9 @@ class LossFilter:
             self._drop_onset = at
             self._drop_slope = slope
             self._drop_start = expected
-        deficit = max(0.0, deficit - error / spread - 2.5)
+            # A fall that gathers speed widens the scale as fast as it goes, and would hide behind it.
+            self._drop_scale = spread
+        deficit = max(0.0, deficit - error / self._drop_scale - 2.5)
         if deficit > s.drop and not settling and -error > (s.spike_floor if self._relative else 0.0):
             self._drop = [y]
             fall = max(-self._drop_slope, 0.0) * (at + s.drop_confirm - self._drop_onset)
@@ -355,8 +357,11 @@ class LossFilter:
                 self._anchor(recent)
                 return True
             return False
-        rising = len(parts) >= 3 and min(rise, float(parts[-2] - parts[-3])) > 1.2 * self._alarm_scale
         # A curve that stopped falling rises above where its fall would have led, and does not rise.
+        fallen = min(self._slope, 0.0) * np.diff(
+            np.minimum(len(self._alarm) - _PART * np.arange(3)[::-1], _EXTRAPOLATED)
+        )
+        rising = len(parts) >= 3 and float(np.min(np.diff(parts[-3:]) + fallen)) > 1.2 * self._alarm_scale
         if rising and recent > before + self._alarm_scale:
             self._out_excursions.append(
                 Excursion("divergence", self._onset, None, at, before, recent, self._alarm_score, True)
