@@ -13,7 +13,7 @@ KINDS = (
     "non_finite", "divergence", "stall",
 )  # fmt: skip
 TUNING_SEEDS = range(200)
-HELD_OUT_SEEDS = range(10_000, 10_400)
+HELD_OUT_SEEDS = range(10_000, 10_600)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ _AROUND = 64
 _FEWEST = 8  # blocks that tell a scatter at all
 _LONG = 1024  # samples that such blocks are taken from
 _LONGER = 4096  # the same, to remember clusters of large sizes through a calm
+_CAUTION = 1.0  # more of z, by so many times one over the root of the number of blocks
 
 
 class ScaleChange:
@@ -193,7 +194,7 @@ class ScaleChange:
             with np.errstate(invalid="ignore"):
                 z = normal(g) / se
                 hit = (
-                    (np.abs(z) > self._z)
+                    (np.abs(z) > self._required(ends - w)[:, None])
                     & (np.abs(g) > math.log(s.temperature_ratio))
                     & (n >= max(2 * w, self._fewest))
                 )
@@ -239,6 +240,13 @@ class ScaleChange:
         """Which of n looks may show a change by `ratio` at all, by their means [n, L]."""
         far = far_off(recent, before, ratio)
         return np.flatnonzero(far[:, 0] if self._witnesses else far.any(axis=1))
+
+    def _required(self, seen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The z-score asked for when so many samples came before, [n]: more while noise may cluster unheard of."""
+        if not self._witnesses:
+            return np.full(len(seen), self._z)
+        blocks = np.clip(seen // _WIDTH, _FEWEST, _LONGER // _WIDTH)
+        return self._z * (1 + _CAUTION * (1 / np.sqrt(blocks) - 1 / math.sqrt(_LONGER // _WIDTH)))
 
     def _stride(self, w: int) -> int:
         """Samples between two looks at windows of w."""
