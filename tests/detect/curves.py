@@ -13,7 +13,7 @@ KINDS = (
     "non_finite", "divergence", "stall",
 )  # fmt: skip
 TUNING_SEEDS = range(200)
-HELD_OUT_SEEDS = range(10_000, 10_600)
+HELD_OUT_SEEDS = range(10_000, 11_000)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Settings:
     """Level of each scheduled look of the stationarity test."""
     colour: float = 0.45
     """Lag-1 autocorrelation of the loss noise."""
-    colour_z: float = 6.5
+    colour_z: float = 6.0
     colour_lags: float = 0.1
     """Autocorrelation of η at any lag beyond the epoch echo that is worth an alert, if it is significant."""
     fdr: float = 0.05
@@ -103,7 +103,7 @@ PRESETS: dict[str, Settings] = {
     "default": _DEFAULT,
     "sensitive": replace(
         _DEFAULT, spike=4.0, spike_settling=9.0, spike_floor=0.001, step=6.0, temperature_z=5.0, noise_z=4.3,
-        temperature_ratio=1.3, drift_ratio=1.4, drift_p=0.02, colour=0.35, colour_z=6.0,
+        temperature_ratio=1.3, drift_ratio=1.4, drift_p=0.02, colour=0.35, colour_z=5.6,
     ),
 }  # fmt: skip
 
