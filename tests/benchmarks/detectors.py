@@ -1,6 +1,6 @@
 """The detectors and their peers on labelled curves, one table a question.
 
-    python -m tests.benchmarks.detectors [--seeds 20] [--skip 320] [--real DIRECTORY] [--peers] [--speed]
+    python -m tests.benchmarks.detectors [--seeds 20] [--skip 760] [--real DIRECTORY] [--peers] [--speed]
 
 Without options: F1, delays, false alarms and valid intervals on held-out seeds of the generator. `--real DIRECTORY`:
 spikes and level shifts of real runs, NPZ files [rows, (step, loss, gradient norm)] with `labels.json` beside them; also
