@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from thermotui.detect.book import AlertBook
+from thermotui.detect.change import Change, announce
 from thermotui.detect.monitor import RunMonitor
 from thermotui.runlog.schema import STREAMS, Header, Layer, row_dtype
 
@@ -33,3 +35,11 @@ def test_a_tail_is_heavy_while_the_median_of_four_measurements_says_so() -> None
         found = [a for a in monitor.alerts if a.kind == "heavy_tail" and a.layer == layer]
         assert [[a.start, -1 if a.end is None else a.end] for a in found] == spans
         assert len(spans) > 5
+
+
+def test_a_change_down_to_nothing_has_its_sentence() -> None:
+    book = AlertBook()
+    change = Change("jump", 0, start=10, end=20, before=1e-3, after=0.0, score=-9.0, p_value=1e-9, seen=21)
+    announce(book, change, subject="temperature of layer hidden 1", layer=0)
+    (alert,) = book.alerts
+    assert "fell inf× at step 10" in alert.message

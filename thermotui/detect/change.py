@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from thermotui.detect.alert import Severity
@@ -38,10 +39,11 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severi
         jump = book.latest("temperature_jump", layer)
         if jump is not None and not jump.withdrawn:
             book.withdraw(jump, "withdrawn: it went on, as a drift")
-    ratio = found.after / found.before
-    verb = "rose" if ratio > 1 else "fell"
+    verb = "rose" if found.after > found.before else "fell"
+    smaller, larger = sorted((found.before, found.after))
+    times = larger / smaller if smaller > 0.0 else math.inf
     message = (
-        f"{subject} {verb} {max(ratio, 1 / ratio):.2f}× at step {found.start:,}, "
+        f"{subject} {verb} {times:.2f}× at step {found.start:,}, "
         f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
     )
     kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)
