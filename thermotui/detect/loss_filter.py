@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.detect.excursion import Excursion, Filtered
+from thermotui.detect.loss_drop import DropWatch
 from thermotui.detect.settings import Settings
 
 _LEVEL_GAIN = 0.03
@@ -28,6 +29,7 @@ _FAST_LAG = (1 - _FAST_GAIN) / _FAST_GAIN
 _LINEAR_SCATTER = 0.1  # relative scatter above which an excess is judged by its logarithm
 _TALL = 0.3  # share of an excursion's height that its samples must reach to count
 _EXTRAPOLATED = 64
+_YOUNG = 90  # samples over which the gain falls to its usual value
 
 
 class LossFilter:
@@ -47,15 +49,13 @@ class LossFilter:
         self._low = -2.33
         self._bias = 0.0
         self._age = 0
-        self._excess = self._deficit = 0.0
+        self._excess = 0.0
         self._peak = self._height = 0.0
         self._peak_at = 0
-        self._onset = self._drop_onset = 0
-        self._drop: list[float] = []
-        self._drop_slope = self._drop_start = self._drop_scale = 0.0
+        self._onset = 0
+        self._drop = DropWatch(settings, relative=relative)
         self._tail: list[float] = []
         self._astray = 0
-        self._drop_base = 0.0
         self._alarm: list[float] = []
         self._alarm_state = ""
         self._alarm_base = self._alarm_scale = self._alarm_score = 0.0
@@ -114,8 +114,8 @@ class LossFilter:
     def _track(self, samples: list[float], i: int, base: int) -> int:
         s = self._settings
         level, slope, fast, scale, power = self._level, self._slope, self._fast, self._scale, self._power
-        low, bias, age, excess, deficit = self._low, self._bias, self._age, self._excess, self._deficit
-        astray = self._astray
+        low, bias, age, excess, astray = self._low, self._bias, self._age, self._excess, self._astray
+        drop = self._drop
         floor, minor = self._floor, s.minor
         up, down = math.exp(0.013), math.exp(-0.013)
         sqrt = math.sqrt
@@ -126,100 +126,77 @@ class LossFilter:
         for index in range(i, len(samples)):
             y = samples[index]
             expected = level + slope
-            error = y - expected
-            if quiet:
-                clip = 2.5 * scale
-                if -clip < error < clip:
-                    # Nearly every sample: what is below, where nothing is cut off and nothing is under way. The spread
-                    # is no less than the scale and the reference no less than expected, so that nothing can begin.
-                    if low < -2.33:
-                        tail = low / -2.33
-                        spread = scale * (tail if tail < 2.0 else 2.0)
-                    else:
-                        spread = scale
-                    if spread * spread < power:
-                        spread = sqrt(power)
-                    level = expected + usual_gain * error
-                    slope += usual_trend * error
-                    centred = error - bias
-                    bias += bias_gain * centred
-                    if centred > (size := median * scale) or -centred > size:
-                        scale *= up
-                    else:
-                        scale *= down
-                        if scale < floor:
-                            scale = floor
-                    square = centred * centred
-                    power += 0.03 * ((square if square < 9.0 * power else 9.0 * power) - power)
-                    low += 5e-4
-                    if error < low * scale:
-                        low -= 0.05
-                    fast += fast_gain * (y - fast)
-                    clean.append(expected + error)
-                    surprise.append(centred)
-                    scales.append(spread)
-                    calm.append(True)
-                    continue
-            settling = age < s.settle
-            if age < 90:
-                gain = max(_LEVEL_GAIN, _FIRST_GAIN - 0.003 * age)
-                trend = _SLOPE_PER_GAIN * gain * gain
-                age += 1
-            clip = (6.0 if settling else 2.5) * scale
-            if -clip < error < clip:
-                astray = 0
-            else:
-                astray += 1
-                if astray >= _ASTRAY and (settling or error > 0.0):
-                    # Not noise but a curve that the level lost: take it up again where it is.
-                    recent = self._recent(samples, index)
-                    slope = (recent[-1] - recent[0]) / (len(recent) - 1)
-                    level = fast = y - slope
-                    expected, error, astray, excess, bias = y, 0.0, 0, 0.0, 0.0
-            step = clip if error > clip else (-clip if error < -clip else error)
+            step = error = y - expected
+            gain, trend, clip = usual_gain, usual_trend, 2.5 * scale
             tail = low / -2.33
             spread = scale * (1.0 if tail < 1.0 else 2.0 if tail > 2.0 else tail)
             if spread * spread < power:
                 spread = sqrt(power)
-            reference = expected if expected > level else level
-            # A falling curve leaves its moving average behind by so many samples' worth of slope.
-            follow = fast + _FAST_LAG * slope if slope < 0.0 else fast
-            if follow > reference:
-                reference = follow
-            rise = y - reference
-            if excess or rise > 2.5 * spread:
-                z = self._score(rise, spread)
-                if not excess:
-                    self._onset, self._peak, self._height = base + index, 0.0, y
-                if z > self._peak:
-                    self._peak, self._peak_at, self._height = z, base + index, y
-                # One sample alone needs three times the excess: heavy tails do that, spikes last.
-                excess = max(0.0, excess + (min(z - 2.5, s.single_share * s.spike) if z < s.single else z - 2.5))
-                threshold = s.spike_settling if settling else s.spike
-                alarm = excess > threshold and rise > (s.spike_floor if self._relative else 0.0) and z > 2.5
-                if alarm and settling and y <= max(self._recent(samples, index)[:-1], default=y):
-                    # A level that is still being sought is no reference: the loss has just been as high.
-                    alarm, excess = False, 0.0
-                if alarm:
-                    self._slope = 0.0 if settling else slope
-                    self._alarm_base, self._alarm_scale, self._alarm_score = reference, spread, self._peak
-                    self._alarm_state = "spike"
-                    self._alarm, self._alarm_calm = [], 0
-                    self._out_excursions.append(
-                        Excursion("loss_spike", self._onset, None, base + index, reference, y, self._peak)
-                    )
-                    excess = deficit = 0.0
-                    self._drop = []
-                    break
-                if not excess and self._peak > minor and not settling:
-                    at = self._peak_at
-                    self._out_excursions.append(
-                        Excursion("outlier", at, at + 1, base + index, reference, self._height, self._peak)
-                    )
-            if self._drop or deficit or error < -2.5 * spread:
-                deficit = self._watch_drop(y, expected, slope, spread, deficit, base + index, settling)
-                if deficit < 0.0:
-                    # A sudden drop is confirmed: start afresh at the new level.
+            # Nearly every sample: nothing is cut off and nothing under way. The spread is no less than the scale and
+            # the reference no less than expected, so that nothing can begin either.
+            if not quiet or not -clip < error < clip:
+                settling = age < s.settle
+                if settling:
+                    clip = 6.0 * scale
+                if age < _YOUNG:
+                    first_gain = max(_LEVEL_GAIN, _FIRST_GAIN - 0.003 * age)
+                    age += 1
+                    if age < _YOUNG:
+                        gain, trend = first_gain, _SLOPE_PER_GAIN * first_gain * first_gain
+                if -clip < error < clip:
+                    astray = 0
+                else:
+                    astray += 1
+                    if astray >= _ASTRAY and (settling or error > 0.0):
+                        # Not noise but a curve that the level lost: take it up again where it is.
+                        recent = self._recent(samples, index)
+                        slope = (recent[-1] - recent[0]) / (len(recent) - 1)
+                        level = fast = y - slope
+                        expected, error, astray, excess, bias = y, 0.0, 0, 0.0, 0.0
+                step = clip if error > clip else (-clip if error < -clip else error)
+                reference = expected if expected > level else level
+                # A falling curve leaves its moving average behind by so many samples' worth of slope.
+                follow = fast + _FAST_LAG * slope if slope < 0.0 else fast
+                if follow > reference:
+                    reference = follow
+                rise = y - reference
+                if excess or rise > 2.5 * spread:
+                    z = self._score(rise, spread)
+                    if not excess:
+                        self._onset, self._peak, self._height = base + index, 0.0, y
+                    if z > self._peak:
+                        self._peak, self._peak_at, self._height = z, base + index, y
+                    # One sample alone needs three times the excess: heavy tails do that, spikes last.
+                    excess = max(0.0, excess + (min(z - 2.5, s.single_share * s.spike) if z < s.single else z - 2.5))
+                    threshold = s.spike_settling if settling else s.spike
+                    alarm = excess > threshold and rise > (s.spike_floor if self._relative else 0.0) and z > 2.5
+                    if alarm and settling and y <= max(self._recent(samples, index)[:-1], default=y):
+                        # A level that is still being sought is no reference: the loss has just been as high.
+                        alarm, excess = False, 0.0
+                    if alarm:
+                        self._slope = 0.0 if settling else slope
+                        self._alarm_base, self._alarm_scale, self._alarm_score = reference, spread, self._peak
+                        self._alarm_state = "spike"
+                        self._alarm, self._alarm_calm = [], 0
+                        self._out_excursions.append(
+                            Excursion("loss_spike", self._onset, None, base + index, reference, y, self._peak)
+                        )
+                        excess = 0.0
+                        drop.clear()
+                        break
+                    if not excess and self._peak > minor and not settling:
+                        at = self._peak_at
+                        self._out_excursions.append(
+                            Excursion("outlier", at, at + 1, base + index, reference, self._height, self._peak)
+                        )
+                if (drop.under_way or error < -2.5 * spread) and drop.lasts(
+                    y, expected, slope, spread, base + index, settling=settling
+                ):
+                    found = drop.step_down(base + index)
+                    if found is not None:
+                        self._out_excursions.append(found)
+                        self._out_anchors.append(base + index)
+                    # Start afresh at the new level.
                     clean.append(y)
                     surprise.append(0.0)
                     scales.append(spread)
@@ -229,10 +206,10 @@ class LossFilter:
                     fall = (float(np.median(last[-4:])) - float(np.median(last[-8:-4]))) / 4
                     steep = abs(fall) > scale
                     self._anchor(y if steep else float(np.median(last[-8:])), fall if steep else 0.0)
-                    self._drop = []
                     return index + 1
-            level = expected + gain * step if age < 90 else expected + usual_gain * step
-            slope += (trend if age < 90 else usual_trend) * step
+                quiet = age >= _YOUNG and not (settling or excess or astray or drop.under_way)
+            level = expected + gain * step
+            slope += trend * step
             # The scatter about the running mean of the error: a trend that the level lags behind is no noise.
             centred = error - bias
             bias += bias_gain * (step - bias)
@@ -245,62 +222,27 @@ class LossFilter:
             low += 5e-4
             if error < low * scale:
                 low -= 0.05
-            fast += fast_gain * (y - fast) if not excess else 0.0
+            if not excess:
+                fast += fast_gain * (y - fast)
             clean.append(expected + step)
             surprise.append(centred)
             scales.append(spread)
             calm.append(True)
-            quiet = age >= 90 and not (settling or excess or deficit or astray or self._drop)
         else:
             index = len(samples)
         self._astray = astray
         if not self._alarm_state:
             self._slope = slope
         self._level, self._fast, self._scale, self._power = level, fast, scale, power
-        self._low, self._age, self._excess, self._deficit, self._bias = low, age, excess, deficit, bias
+        self._low, self._age, self._excess, self._bias = low, age, excess, bias
         return index
-
-    def _watch_drop(
-        self, y: float, expected: float, slope: float, spread: float, deficit: float, at: int, settling: bool
-    ) -> float:
-        """Accumulate the deficit; −1 says that a sudden drop is confirmed."""
-        s = self._settings
-        error = y - expected
-        if self._drop:
-            self._drop.append(y)
-            if len(self._drop) < s.drop_confirm:
-                return deficit
-            below = sum(value < self._drop_base for value in self._drop)
-            if below < 0.8 * len(self._drop):
-                self._drop = []
-                return 0.0
-            after = float(np.median(self._drop[-8:]))
-            usual = max(-self._drop_slope, 0.0) * (at - self._drop_onset - 4)
-            if self._drop_base - after > usual:
-                # More than twice the fall that the slope had promised, since base lies one such fall below.
-                self._out_excursions.append(
-                    Excursion("step_down", self._drop_onset, at + 1, at, self._drop_base, after, deficit)
-                )
-                self._out_anchors.append(at)
-            return -1.0
-        if not deficit:
-            self._drop_onset = at
-            self._drop_slope = slope
-            self._drop_start = expected
-            # A fall that gathers speed widens the scale as fast as it goes, and would hide behind it.
-            self._drop_scale = spread
-        deficit = max(0.0, deficit - error / self._drop_scale - 2.5)
-        if deficit > s.drop and not settling and -error > (s.spike_floor if self._relative else 0.0):
-            self._drop = [y]
-            fall = max(-self._drop_slope, 0.0) * (at + s.drop_confirm - self._drop_onset)
-            self._drop_base = min(expected - 2.5 * spread, self._drop_start - fall)
-        return deficit
 
     def _anchor(self, level: float, slope: float = 0.0) -> None:
         self._level = self._fast = level
         self._slope, self._bias = slope, 0.0
         self._age = self._astray = 0
-        self._excess = self._deficit = 0.0
+        self._excess = 0.0
+        self._drop.clear()
 
     def _recent(self, samples: list[float], index: int) -> list[float]:
         """The last 16 samples up to `index`, those of the chunk before included."""
@@ -409,10 +351,14 @@ class LossFilter:
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state between two chunks."""
-        names = [name for name in vars(self) if not name.startswith("_out_") and name not in ("_settings",)]
-        return {name: list(v) if isinstance(v := getattr(self, name), list) else v for name in names}
+        names = [name for name in vars(self) if not name.startswith("_out_") and name not in ("_settings", "_drop")]
+        state = {name: list(v) if isinstance(v := getattr(self, name), list) else v for name in names}
+        return state | {"_drop": self._drop.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         for name, value in state.items():
-            setattr(self, name, list(value) if isinstance(value, list) else value)
+            if name == "_drop":
+                self._drop.load_state_dict(value)
+            else:
+                setattr(self, name, list(value) if isinstance(value, list) else value)
