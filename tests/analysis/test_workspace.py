@@ -24,7 +24,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def ask(path: Path, **query: object) -> Query:
-    return Query((str(path),), **query)  # type: ignore[arg-type]
+    return Query((str(path),), **query)
 
 
 def test_curves_keep_every_extreme_and_zoom_to_the_rows(log: Path) -> None:

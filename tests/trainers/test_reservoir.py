@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from thermotui.runlog.schema import Layer
-from thermotui.thermo.transition import Reading, Transition
 from trainers.families.ppm import Batch
 from trainers.reservoir import ReservoirMeter
 
@@ -56,12 +55,6 @@ class Polynomial:
     def full_gradient(self) -> dict[str, Tensor]:
         mean = self.per_sample(torch.arange(self.dataset_size).expand(self.ensemble, -1)).mean(1)
         return {"cold": mean[:, : self.half], "warm": mean[:, self.half :]}
-
-    def begin(self) -> Reading:
-        raise NotImplementedError
-
-    def transition(self) -> tuple[Transition, Reading]:
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -39,7 +39,7 @@ async def screen(
     reading = DirectReading(paths, now)
     poller = Poller(reading, 0.05, Mailbox())
     poller.start()
-    app = WatchApp(poller, Settings(**({"theme": "dark"} | settings)))  # type: ignore[arg-type]
+    app = WatchApp(poller, Settings(**({"theme": "dark"} | settings)))
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         yield pilot

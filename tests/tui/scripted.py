@@ -35,7 +35,7 @@ def header(
         "detectors": Settings().to_dict(),
         "config": {"family": "softmax", "learning_rate": 0.1, "seed": 3},
     }
-    return Header(**(values | changes))  # type: ignore[arg-type]
+    return Header(**(values | changes))
 
 
 def write_rows(writer: RunLogWriter, first: int, last: int, *, start_time: float = CREATED) -> None:
@@ -91,7 +91,7 @@ def scripted_log(
     path: Path, *, rows: int = 2000, state: State | None = "finished", alerts: bool = True, **changes: object
 ) -> Path:
     """A whole log; `state` None leaves it as a killed writer does, with every row flushed."""
-    writer = RunLogWriter.create(path, header(path.stem, **changes))  # type: ignore[arg-type]
+    writer = RunLogWriter.create(path, header(path.stem, **changes))
     write_rows(writer, 0, rows)
     if alerts:
         write_alert(writer, "loss_spike", -1, 700, 760, severity="critical")

@@ -17,7 +17,7 @@ from thermotui.tui.widgets.table import Table
 
 
 def alert(kind: str, start: int, severity: str = "warning", end: int | None = None) -> Alert:
-    return Alert(kind, -1, start, end, start + 5, severity, math.nan, kind)  # type: ignore[arg-type]
+    return Alert(kind, -1, start, end, start + 5, severity, math.nan, kind)
 
 
 SPIKE, STEP = alert("loss_spike", 100, "critical", 120), alert("step_up", 300)

@@ -124,9 +124,9 @@ async def test_the_session_shows_again(workspace: Path) -> None:
         assert main.stage.name_shown == "alerts"
         assert main.order == "name"
         await press(pilot, "2")
-        assert "heat_work" not in main.stage.view.shown  # type: ignore[attr-defined]
+        assert "heat_work" not in main.stage.view.shown
         await press(pilot, "r", "o", "q")
-    kept = pilot.app.last_session  # type: ignore[attr-defined]
+    kept = pilot.app.last_session
     assert (kept.view, kept.order, kept.runs_shown) == ("dashboard", "age", True)
     assert json.loads(json.dumps(kept.hidden_panels)) == ["heat_work"]
 

@@ -61,7 +61,7 @@ async def test_the_screen_is_the_same_and_costs_less(monkeypatch: pytest.MonkeyP
 
         def display(screen: object, update: object) -> None:
             if update is not None:
-                text = update.render_segments(app.console)  # type: ignore[attr-defined]  # a CompositorUpdate
+                text = update.render_segments(app.console)  # a CompositorUpdate
                 plain.write(text)
                 for data in (SYNC_START, text, SYNC_END):
                     thin.write(data)
@@ -126,7 +126,7 @@ async def test_painted_cells_are_those_that_the_compositor_would_show(monkeypatc
 
         def display(screen: object, update: object) -> None:
             if update is not None:
-                thin.write(update.render_segments(app.console))  # type: ignore[attr-defined]  # a CompositorUpdate
+                thin.write(update.render_segments(app.console))  # a CompositorUpdate
 
         monkeypatch.setattr(app.painter, "paint", watched)
         monkeypatch.setattr(app, "_display", display)

@@ -18,7 +18,7 @@ SAMPLE_RUNS = Path(__file__).parents[2] / "sample_runs"
 
 
 def previewed(pilot: object) -> int:
-    charts = pilot.app.screen.query("OverviewView Chart")  # type: ignore[attr-defined]
+    charts = pilot.app.screen.query("OverviewView Chart")
     return sum(isinstance(chart, Chart) and chart.display and chart.size.height > 0 for chart in charts)
 
 

@@ -94,4 +94,4 @@ class Gallery(App[None]):
         self.register_theme(theme)
         self.theme = "gallery"
         for widget in self.query("Chart, LayerSparklines, Heatmap").results():
-            widget.set_reactive(type(widget).mode, self.mode_shown)  # type: ignore[attr-defined]  # all three have it
+            widget.set_reactive(type(widget).mode, self.mode_shown)  # all three have it

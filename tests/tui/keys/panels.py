@@ -44,7 +44,7 @@ async def _choose(pilot: Pilot[None]) -> None:
 async def _layers(pilot: Pilot[None]) -> None:
     await press(pilot, key("view_layers"), key("next_layer"), key("next_layer"), key("previous_layer"))
     assert pilot.app.screen.query_one(Heatmap).selected == 1
-    assert pilot.app.screen.query_one("#curve", Chart).data.series[0].name == "linear1"  # type: ignore[union-attr]
+    assert pilot.app.screen.query_one("#curve", Chart).data.series[0].name == "linear1"
     await press(pilot, key("quantity"))
     assert pilot.app.screen.query_one(LayersView).quantity == 1
     assert "Force" in text_of(pilot)

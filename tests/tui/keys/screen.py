@@ -30,7 +30,7 @@ async def _save(pilot: Pilot[None]) -> None:
 @checks("copy")
 async def _copy(pilot: Pilot[None]) -> None:
     written: list[str] = []
-    pilot.app._driver.write = written.append  # type: ignore[union-attr,method-assign]
+    pilot.app._driver.write = written.append
     await press(pilot, key("copy"))
     sent = "".join(part for part in written if "\x1b]52;c;" in part)
     text = base64.b64decode(sent.split("\x1b]52;c;")[1].split("\a")[0]).decode()
@@ -59,7 +59,7 @@ async def _commands(pilot: Pilot[None]) -> None:
 @checks("redraw")
 async def _redraw(pilot: Pilot[None]) -> None:
     sent: list[int] = []
-    pilot.app._display = lambda screen, update: sent.append(  # type: ignore[method-assign]  # what goes to the terminal
+    pilot.app._display = lambda screen, update: sent.append(  # what goes to the terminal
         0 if update is None else update.render_segments(pilot.app.console).count("\x1b[1;1H")
     )
     await pilot.press(key("redraw"))
@@ -84,4 +84,4 @@ async def _quit(pilot: Pilot[None]) -> None:
     await pilot.press(key("view_layers"), key("quit"))
     await pilot.pause()
     assert pilot.app.return_code == 0
-    assert pilot.app.last_session.view == "layers"  # type: ignore[attr-defined]
+    assert pilot.app.last_session.view == "layers"
