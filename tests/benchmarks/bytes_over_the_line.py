@@ -93,6 +93,7 @@ class Run:
                 self.series("work", self.work, count, "series_1", self.error),
                 self.series("heat", self.heat, count, "series_2", self.error),
             ),
+            totals=True,
         )
 
 

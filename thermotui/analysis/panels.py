@@ -24,6 +24,8 @@ class Panel(NamedTuple):
     lines: tuple[Line, ...]
     short: str = ""
     """The title where the panel is narrow."""
+    totals: bool = False
+    """Whether its lines are running totals, which go on growing."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -37,13 +39,14 @@ def _figures(*lines: tuple[str, str] | tuple[str, str, str]) -> tuple[Line, ...]
 
 
 PANELS: tuple[Panel, ...] = (
-    Panel("heat_work", "Heat and work", "thermo", _figures(("work", "W"), ("heat", "Q")), "Heat/work"),
+    Panel("heat_work", "Heat and work", "thermo", _figures(("work", "W"), ("heat", "Q")), "Heat/work", totals=True),
     Panel(
         "entropy_production",
         "Entropy production",
         "thermo",
         _figures(("ep_conditional", "Σ X|Θ"), ("ep_marginal", "Σ X"), ("ep_ignorance", "Σ ign")),
         "EP",
+        totals=True,
     ),
     Panel(
         "information",
@@ -56,6 +59,7 @@ PANELS: tuple[Panel, ...] = (
             ("m_info", "M-info", "M"),
         ),
         "Info",
+        totals=True,
     ),
     Panel("loss", "Loss", "steps", (Line("loss", "loss", "loss_spread"),)),
     Panel("accuracy", "Accuracy", "steps", (Line("accuracy", "accuracy", "accuracy_spread"),)),

@@ -102,6 +102,7 @@ def chart_of(panel: Panel, snapshot: RunSnapshot, steps: Floats | None = None) -
         growing=snapshot.summary.live,
         planned=snapshot.summary.steps or None,
         least=snapshot.summary.first_minute,
+        totals=panel.totals,
         notes=notes_of(panel, snapshot),
         short=panel.short,
     )

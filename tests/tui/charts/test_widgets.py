@@ -17,6 +17,7 @@ from tests.tui.charts.gallery import STEPS, Gallery, heat_and_work, loss, temper
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import Heatmap, LayerSparklines
+from thermotui.tui.charts.model import ChartData, raw_series
 from thermotui.tui.charts.raster import MODES
 from thermotui.tui.charts.roles import ROLE
 
@@ -98,6 +99,25 @@ async def test_zoom_and_pan_on_both_axes_and_back() -> None:
         assert chart.shown_axis == axis
         with pytest.raises(ValueError, match="empty"):
             chart.set_y_range((1.0, 1.0))
+
+
+async def test_only_running_totals_get_room_to_grow_into() -> None:
+    """An accuracy has none beyond one."""
+    x = np.arange(STEPS)
+    values = x / STEPS
+    tops = []
+    for totals in (False, True):
+        app = Gallery()
+        async with app.run_test(size=SIZE) as pilot:
+            chart = app.query_one("#loss", Chart)
+            for steps in (1200, 2400, 4000):
+                curve = raw_series("accuracy", x[:steps], values[:steps])
+                chart.data = ChartData("Accuracy", "", (curve,), x_range=(0.0, float(STEPS)), totals=totals)
+                await pilot.pause()
+            axis = chart.shown_axis
+            assert axis is not None
+            tops.append(axis.high)
+    assert tops[0] <= 1.1 < tops[1]
 
 
 async def test_following_keeps_the_latest_steps_in_sight() -> None:

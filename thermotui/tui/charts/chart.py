@@ -130,8 +130,8 @@ class Chart(CellWidget, can_focus=True):
         else:
             low, high, smallest = value_range(columns)
             # Other steps are another picture; from the same first step on it is a run that goes on.
-            growing = data.growing and self._x_range is not None and x_range[0] == self._x_range[0]
-            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=growing)
+            goes_on = data.growing and self._x_range is not None and x_range[0] == self._x_range[0]
+            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on and data.totals)
         self._x_range = x_range
         place, cursor = self.layout_cells, self.view.cursor
         asked = data, cursor, place.width, self.mode

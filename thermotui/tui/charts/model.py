@@ -96,6 +96,8 @@ class ChartData:
     planned: float | None = None
     least: float = 0.0
     """Steps that the axis of a growing run of unknown length covers at least."""
+    totals: bool = False
+    """Whether these are running totals, which get room to grow into."""
     notes: tuple[str, ...] = field(default=())
     """Short remarks shown in the header, such as the stride."""
     short: str = ""

@@ -83,6 +83,7 @@ def overlay(panel: Panel, snapshots: Sequence[RunSnapshot], roles: dict[str, str
         x_range=_extent(series),
         x_label="step" if align == "step" else "second",
         growing=any(snapshot.summary.live for snapshot in kept),
+        totals=panel.totals,
         notes=tuple(notes),
     )
 
