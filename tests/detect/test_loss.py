@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -202,6 +203,47 @@ def test_a_fall_that_ends_at_once_does_not_diverge() -> None:
     noise = 1e-4 * np.random.default_rng(0).normal(size=len(t))
     loss = np.exp(np.maximum(-3.15 - 0.018 * np.clip(t - 240, 0, None), -9.0) + noise)
     assert "divergence" not in [alert.kind for alert in alerts_of(loss)]
+
+
+def test_two_drops_close_together_are_one_that_says_how_far_the_loss_fell() -> None:
+    loss = 3 * np.exp(0.02 * np.random.default_rng(1).normal(size=1600))
+    loss[800:] *= 0.5
+    loss[879:] *= 0.25
+    (alert,) = [alert for alert in alerts_of(loss) if alert.kind == "step_down"]
+    assert (alert.start, alert.step) == (800, 815)
+    assert alert.end is not None and alert.end >= 880
+    assert re.search(r"to 0\.3[678]\d* at", alert.message)
+
+
+@pytest.mark.parametrize("change", [-50.0, 500.0])
+def test_a_linear_series_without_noise_is_judged_too(change: float) -> None:
+    values = -np.arange(300.0)
+    values[200:] += change
+    assert 200 in [alert.start for alert in above_minor(alerts_of(values))]
+
+
+def heavy_tails_and_a_drop() -> NDArray[np.float64]:
+    loss = np.exp(0.2 * np.random.default_rng(0).standard_t(3, 3000))
+    loss[1500:] *= 0.1
+    return loss
+
+
+def stalled_early() -> NDArray[np.float64]:
+    loss = labelled_curve(1, "gaussian").loss[:2000].copy()
+    loss[300:400] = loss[300]
+    loss[400:] *= 1.5
+    return loss
+
+
+@pytest.mark.parametrize("make", [heavy_tails_and_a_drop, stalled_early])
+def test_one_sample_at_a_time_says_the_same(make: Callable[[], NDArray[np.float64]]) -> None:
+    loss = make()
+    steps = np.arange(len(loss), dtype=np.int64)
+    book = AlertBook()
+    detector = LossDetector(Settings(), book)
+    for step in steps:
+        detector.feed(steps[step : step + 1], loss[step : step + 1])
+    assert book.alerts == alerts_of(loss)
 
 
 def test_quiet_says_no_more_than_default_and_sensitive_no_less() -> None:

@@ -42,4 +42,4 @@ def test_a_change_down_to_nothing_has_its_sentence() -> None:
     change = Change("jump", 0, start=10, end=20, before=1e-3, after=0.0, score=-9.0, p_value=1e-9, seen=21)
     announce(book, change, subject="temperature of layer hidden 1", layer=0)
     (alert,) = book.alerts
-    assert "fell inf× at step 10" in alert.message
+    assert "fell at step 10, from 0.001 to 0," in alert.message

@@ -144,6 +144,24 @@ def test_a_gradient_penalty_is_said_to_be_out_of_reach(tmp_path: Path, caplog: p
     assert np.isnan(rows(tmp_path / "log.h5")["temperature"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+def test_a_backward_pass_that_can_be_differentiated_leaves_what_does_not_depend_on_it(tmp_path: Path) -> None:
+    """The loss is linear in the last layer's output, so that its deltas carry no graph though its inputs do."""
+    measured = []
+    for create_graph in (False, True):
+        model, log = small(), tmp_path / f"{create_graph}.h5"
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Probe(model, optimizer, log=log) as probe:
+            for _ in range(3):
+                optimizer.zero_grad()
+                with probe.step():
+                    (model(batch()) * torch.ones(3)).mean().backward(create_graph=create_graph)
+                    optimizer.step()
+        measured.append(rows(log)["temperature"][:, 1])
+    assert np.all(measured[0] > 0.0)
+    assert np.array_equal(*measured)
+
+
 def test_an_optimizer_inside_the_backward_pass_is_left_alone(tmp_path: Path) -> None:
     """Its gradients are gone when the pass is over: the training goes on, the figures are missing."""
     model, alone = small(), small()

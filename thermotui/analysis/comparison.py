@@ -11,6 +11,7 @@ from typing import Any
 from thermotui.analysis.balance import TOTALS
 from thermotui.analysis.inspection import Inspection
 from thermotui.analysis.temperatures import ratio
+from thermotui.detect.alert import OF_STATE
 
 NOT_COMPARED = {"layers", "config", "versions", "notes", "figures", "detectors", "run_id", "created", "host", "pid"}
 """Header fields that differ between any two runs, or are compared in their own right."""
@@ -119,7 +120,7 @@ def _alerts(inspections: Sequence[Inspection]) -> dict[str, tuple[int | None, ..
     searched = [inspection.alerts_searched_to is None for inspection in inspections]
     return {
         kind: tuple(
-            count[kind] if kind in count or all_found else None
+            count[kind] if kind in count or all_found or kind in OF_STATE else None
             for count, all_found in zip(counts, searched, strict=True)
         )
         for kind in sorted(set().union(*counts))

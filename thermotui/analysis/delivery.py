@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from thermotui.analysis.actions import Actions, payload_of
+from thermotui.detect.alert import OF_STATE
 
 if TYPE_CHECKING:
     from thermotui.analysis.run_state import RunSummary
@@ -21,7 +22,6 @@ GRACE = 5.0
 """Seconds that deliveries under way may take once nobody watches any more."""
 MAXIMUM_WAITING = 1000
 """Alerts that wait for their delivery; where more come, they are said to be lost."""
-_OF_STATE = ("stalled", "crashed")
 
 
 @dataclass
@@ -50,11 +50,11 @@ class _Watched:
         flagged = [alert for alert in run.flagged if alert.severity != "minor"]
         found = [alert for alert in flagged if alert.key not in self.old and self._is_new(alert, run.state)]
         # An alert of a state that lasts is not remembered: it is news once the run was in another state meanwhile.
-        self.old |= {alert.key: alert.step for alert in flagged if alert in found or alert.kind not in _OF_STATE}
+        self.old |= {alert.key: alert.step for alert in flagged if alert in found or alert.kind not in OF_STATE}
         return found
 
     def _is_new(self, alert: Alert, state: str) -> bool:
-        if alert.kind in _OF_STATE:
+        if alert.kind in OF_STATE:
             # The alerts of a summary may be older than its state.
             return alert.kind == state != self.state
         return alert.step > self.after

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from thermotui.detect.alert import KINDS, Alert, Severity, alert_of_row
+from thermotui.detect.alert import KINDS, OF_STATE, Alert, Severity, alert_of_row
 from thermotui.detect.intervals import Interval, valid_intervals
 from thermotui.detect.settings import Settings
 from thermotui.runlog.reader import RunLogReader, RunState
@@ -111,7 +111,7 @@ def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
 
 def alert_of_state(state: RunState) -> Alert | None:
     """A crashed or stalled run is an alert of its own, which no writer can record."""
-    if state.state not in ("crashed", "stalled"):
+    if state.state not in OF_STATE:
         return None
     severity: Severity = "critical" if state.state == "crashed" else "warning"
     message = f"{KINDS[state.state].description}; last sign of life {state.age:.0f} s ago at step {state.step}"

@@ -43,8 +43,8 @@ class RunSummary:
     flagged: the alerts that worst, open_alerts and alerts tell of. alerts_searched_to: see `AlertFollower.searched_to`.
     loss, heat: small overviews of the whole run, up to SPARK_COLUMNS values, float64, over its first `curve_rows` rows
     of `steps`.
-    first_minute: steps that its first minute takes at the rate of its first seconds; 0 before FIRST_SECONDS, and where
-    rows have no times. Judged once, so that an axis over it stays.
+    first_minute: steps that a minute takes at its mean rate until it was first looked at; 0 before FIRST_SECONDS, and
+    where rows have no times. Judged once, so that an axis over it stays.
     ranks: of a distributed run, of which this is then the summary as a whole.
     """
 

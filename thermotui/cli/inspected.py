@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,7 +43,9 @@ def print_inspection(file: Path, *, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps(to_json(inspection), ensure_ascii=False, indent=2))  # noqa: T201
+        # As UTF-8 whatever the terminal speaks, and at once: a reader that has gone is to be noticed here.
+        sys.stdout.buffer.write(json.dumps(to_json(inspection), ensure_ascii=False, indent=2).encode() + b"\n")
+        sys.stdout.flush()
         return
     from thermotui.cli.printing import table_console
 

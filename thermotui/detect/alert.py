@@ -43,6 +43,8 @@ KINDS: dict[str, Kind] = {
         Kind("crashed", "the run ended without closing its log", False),
     )
 }
+OF_STATE = ("stalled", "crashed")
+"""Kinds that no row shows: that of a run's state."""
 
 
 @dataclass(frozen=True)

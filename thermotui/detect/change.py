@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from thermotui.detect.alert import Severity
@@ -41,9 +40,9 @@ def announce(book: AlertBook, found: Change, *, subject: str, layer: int, severi
             book.withdraw(jump, "withdrawn: it went on, as a drift")
     verb = "rose" if found.after > found.before else "fell"
     smaller, larger = sorted((found.before, found.after))
-    times = larger / smaller if smaller > 0.0 else math.inf
+    times = f" {larger / smaller:.2f}×" if smaller > 0.0 else ""
     message = (
-        f"{subject} {verb} {times:.2f}× at step {found.start:,}, "
+        f"{subject} {verb}{times} at step {found.start:,}, "
         f"from {found.before:.2g} to {found.after:.2g}, p = {found.p_value:.1g}"
     )
     kind, end = ("temperature_jump", found.end) if found.kind == "jump" else ("temperature_drift", None)

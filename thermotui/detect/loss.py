@@ -200,8 +200,7 @@ class LossDetector:
                 self._book.open("stall", start, int(steps[reached]), "warning", message)
             elif (lasting := self._book.latest("stall")) is not None and lasting.end is None:
                 self._book.close(lasting, int(steps[reached]))
-                if self._relative is not None:
-                    self._settle_at.append(int(steps[reached]))
+                self._settle_at.append(int(steps[reached]))
         if latest[-1] >= 0:
             self._same_start = int(steps[latest[-1]])
         self._same, self._last_value = int(run[-1]), float(values[-1])

@@ -67,9 +67,10 @@ class LossAlerts:
             "divergence": f"{self._subject} keeps rising from step {start:,}, {change} so far",
         }
         severity = _SEVERITY[found.kind]
-        if found.kind == "step_down":
-            # The level is sought anew after a drop, while no other can be seen: what comes right after is the same one.
-            merge_from = step_at(found.start - self._settings.settle)
+        lasting = self._book.latest("step_down")
+        if found.kind == "step_down" and end is not None and lasting is not None and lasting.start == start:
+            self._book.close(lasting, end, message=words["step_down"])
+            return
         if found.kind == "outlier":
             severity = "warning" if found.score >= self._settings.outlier else "minor"
             merge_from = start
@@ -88,7 +89,7 @@ class LossAlerts:
             return
         amount = f"by a factor of {math.exp(abs(found.size)):.3g}" if self.relative else f"by {abs(found.size):.3g}"
         word = {"step_up": "stepped up", "step_down": "stepped down", "divergence": "keeps rising,"}[found.kind]
-        message = f"{self._subject} {word} {amount} at step {found.start:,}, {found.score:.1f} standard errors"
+        message = f"{self._subject} {word} {amount} at step {found.start:,}, {found.score:.3g} standard errors"
         end = None if found.kind == "divergence" else found.end
         self._book.open(found.kind, found.start, found.seen - 1, _SEVERITY[found.kind], message, end=end)
 

@@ -24,6 +24,8 @@ class DropWatch:
         self._values: list[float] = []
         self._onset = 0
         self._slope = self._start = self._scale = self._base = 0.0
+        self._told: tuple[int, int, float] | None = None
+        """Start, end and level before of the last step down."""
 
     @property
     def under_way(self) -> bool:
@@ -57,13 +59,20 @@ class DropWatch:
         return False
 
     def step_down(self, at: int) -> Excursion | None:
-        """The fall that lasted until `at`; None where the slope at its onset had promised half of it or more."""
+        """The fall that lasted until `at`; None where the slope at its onset had promised half of it or more.
+
+        The level is sought anew after a drop, while no other can be seen: what comes right after is the same one.
+        """
         after = float(np.median(self._values[-8:]))
         # The base lies one such fall below already.
         usual = max(-self._slope, 0.0) * (at - self._onset - 4)
         if self._base - after <= usual:
             return None
-        return Excursion("step_down", self._onset, at + 1, at, self._base, after, self._deficit)
+        start, before = self._onset, self._base
+        if self._told is not None and start - self._told[1] <= self._settings.settle:
+            start, _, before = self._told
+        self._told = start, at + 1, before
+        return Excursion("step_down", start, at + 1, at, before, after, self._deficit)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state between two samples."""
@@ -76,3 +85,4 @@ class DropWatch:
         for name, value in state.items():
             setattr(self, name, value)
         self._values = self._values.copy()
+        self._told = None if self._told is None else (self._told[0], self._told[1], self._told[2])

@@ -7,6 +7,7 @@ what it expected and what surprised it; the window tests downstream (steps, vari
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _FAST_LAG = (1 - _FAST_GAIN) / _FAST_GAIN
 _LINEAR_SCATTER = 0.1  # relative scatter above which an excess is judged by its logarithm
 _TALL = 0.3  # share of an excursion's height that its samples must reach to count
 _EXTRAPOLATED = 64
+_ROUNDING = 1e-12
 _YOUNG = 90  # samples over which the gain falls to its usual value
 
 
@@ -103,8 +105,10 @@ class LossFilter:
         if len(self._first) == self._settings.warm_up:
             first = np.array(self._first)
             spread = 1.4826 * float(np.median(np.abs(np.diff(first, 2)))) / math.sqrt(6)
+            # A linear series has no natural floor; rounding is one, and an error over no scale at all has no value.
+            self._floor = max(self._floor, _ROUNDING * float(np.max(np.abs(first))), sys.float_info.min)
             self._scale = max(spread, self._floor)
-            self._power = self._scale**2
+            self._power = self._scale * self._scale
             # The slope of the last half, so that a curve almost without noise is not lost before it is found.
             half = len(first) // 4
             self._slope = float(np.median(first[-half:] - first[-2 * half : -half])) / half
@@ -201,7 +205,7 @@ class LossFilter:
                     surprise.append(0.0)
                     scales.append(spread)
                     calm.append(False)
-                    self._scale, self._power = scale, power
+                    self._scale, self._power, self._low = scale, power, low
                     last = self._recent(samples, index)
                     fall = (float(np.median(last[-4:])) - float(np.median(last[-8:-4]))) / 4
                     steep = abs(fall) > scale

@@ -42,10 +42,11 @@ class ScaleChange:
     witnesses: the series are not layers but the size of a noise, that of its differences and its absolute size, of
     which the others only bear out what the first shows; they are looked at more often, at `noise_z`.
 
-    se² = cv² (1 + r)/(1 − r) (1/w + 1/n), with cv the coefficient of variation and r the
-    lag-1 autocorrelation of the reference.
-    A jump is |g| > z se and |g| > ln `temperature_ratio`, with Benjamini–Hochberg across layers. A drift is the last
-    256 samples against the first 512 of the interval, |g| > ln `drift_ratio`. After a jump the interval begins anew.
+    se² is (1/w + 1/n) times the larger of the reference's white part and what the means of blocks scatter by; before
+    there are enough blocks, times cv² (1 + r)/(1 − r), with r the lag-1 autocorrelation. Falls are judged as
+    3(∛ratio − 1), see `normal`. A jump is |g| > z se and |g| > ln `temperature_ratio`, with Benjamini–Hochberg across
+    layers. A drift is the last 256 samples against the first 512 of the interval, |g| > ln `drift_ratio`. After a jump
+    the interval begins anew.
     """
 
     def __init__(self, layers: int, settings: Settings, *, witnesses: bool = False) -> None:

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_MOST_PRODUCTS = 2**22
+
 
 class GradientProjection:
     """Projects each layer's gradient on `projections` seeded rank-one directions, the same at every step."""
@@ -122,26 +124,32 @@ def window_autocorrelation(series: Tensor, lags: int) -> Autocorrelation:
     if window <= max(lags, 2):
         raise ValueError(f"a window of {window} steps is too short for {lags} lags")
     values, basis = _without_trend(series)
-    products = _products(values.flatten(1, -2) if values.dim() > 2 else values.unsqueeze(1), lags)
-    taken = _products(basis.unsqueeze(1), lags).sum(1)
-    variance = products[0].sum(0) / (window - 2)
+    columns = values.flatten(1, -2) if values.dim() > 2 else values.unsqueeze(1)
+    # Products take as many times the room of the series as there are lags: so many columns at a time.
+    most = max(_MOST_PRODUCTS // (lags * window), 1)
+    pieces = range(0, columns.shape[1], most)
+    found = [_moments(columns[:, first : first + most], lags) for first in pieces]
+    sums, squares = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    taken, _ = _moments(basis.unsqueeze(1), lags)
+    variance = sums[0] / (window - 2)
     pairs = torch.arange(window, window - lags, -1, dtype=torch.float64, device=series.device).unsqueeze(1)
     scale = pairs * variance
-    correlation = (products.sum(1) + variance * taken) / scale
+    correlation = (sums + variance * taken) / scale
     correlation[0] = torch.where(variance > 0, 1.0, torch.nan)
-    white = (products.square().sum(1) / scale.square())[1:].mean(0)
+    white = (squares / scale.square())[1:].mean(0)
     rest = series.shape[1:-1]
     return Autocorrelation(correlation.mT.reshape(*rest, lags), white.reshape(rest))
 
 
-def _products(series: Tensor, lags: int) -> Tensor:
-    """Σ_i y_ti·y_(t+lag)i of a series [W, R, I], zero where t + lag lies beyond its end: [lags, W, R]."""
+def _moments(series: Tensor, lags: int) -> tuple[Tensor, Tensor]:
+    """Σ_t p and Σ_t p² of the products p = Σ_i y_ti·y_(t+lag)i of a series [W, R, I]: [lags, R] each."""
     window, columns, _ = series.shape
     products = series.new_zeros(lags, window, columns)
     for values in series.unbind(-1):
+        # Zero where t + lag lies beyond the end.
         after = torch.cat([values, values.new_zeros(lags - 1, columns)])
         products.addcmul_(values, after.unfold(0, window, 1).mT)
-    return products
+    return products.sum(1), products.square().sum(1)
 
 
 def white_bound(variances: Tensor) -> NDArray[np.float64]:

@@ -52,6 +52,8 @@ def linear_part(inputs: Any, deltas: Tensor, samples: int) -> LinearPart | None:
     """The two row norms of a linear layer; None where input and output have not one row for each of the samples."""
     if not isinstance(inputs, Tensor) or inputs.dim() != 2 or deltas.dim() != 2:
         return None
+    # Where gradients are differentiable, the figures would keep the graph.
+    inputs = inputs.detach()
     if inputs.shape[0] != samples or deltas.shape[0] != samples:
         return None
     # Squaring and adding up by other operations, or by matrix products, takes up to five times as long.

@@ -162,6 +162,9 @@ class WatchApp(App[None]):
 
     def on_watch_app_ticked(self) -> None:
         """Hand what is new to the main screen; leave where no more will come."""
+        if not self.is_running:
+            # The last word of the poller may come when the widgets have gone.
+            return
         tick = self.poller.mailbox.take()
         if tick is not None:
             self.main.take(tick)

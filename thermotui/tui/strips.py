@@ -11,7 +11,7 @@ _divide = Strip.divide
 
 def _divide_without_cycle(self: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
     """Cut a strip; one that is only cut at its end is itself the one piece."""
-    cuts = list(cuts)
+    cuts = [cut for cut in cuts if cut <= self.cell_length]
     return [self] if cuts == [self.cell_length] else _divide(self, cuts)
 
 

@@ -129,8 +129,9 @@ class Chart(CellWidget, can_focus=True):
             self._axis = Axis(*self._y_range, self.scale, threshold)
         else:
             low, high, smallest = value_range(columns)
-            # Other steps are another picture; from the same first step on it is a run that goes on.
-            goes_on = data.growing and self._x_range is not None and x_range[0] == self._x_range[0]
+            # Other steps are another picture; those of the whole run from the same first one on are a run that goes on.
+            followed = data.growing and self.view.x_range is None
+            goes_on = followed and self._x_range is not None and x_range[0] == self._x_range[0]
             self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on and data.totals)
         self._x_range = x_range
         place, cursor = self.layout_cells, self.view.cursor

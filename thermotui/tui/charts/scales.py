@@ -13,6 +13,7 @@ from thermotui.tui.charts.model import Floats, Scale
 
 SHRINK_BELOW = 0.4
 """The range is given up for a smaller one when the data fill less than this share of it."""
+_FARTHEST = sys.float_info.max / 8  # the extent of an axis is a number too
 HEADROOM, NEARLY = 1.0, 0.15
 """Room beyond growing data, in their extent, and how near to an end they get it too, as a share of the axis."""
 SHRINK_GROWING_BELOW = 0.2
@@ -132,6 +133,7 @@ def fit_axis(low: float, high: float, scale: Scale, smallest_positive: float = m
         return Axis(0.1, 1.0, scale) if scale == "log" else Axis(0.0, 1.0, scale)
     if scale == "log":
         return _fit_log(low, high, smallest_positive)
+    low, high = (min(max(end, -_FARTHEST), _FARTHEST) for end in (low, high))
     largest = max(abs(low), abs(high))
     if high / 2 - low / 2 <= max(1e-13 * largest, 1e-290):
         # Without an extent that floating point can divide, the data are as good as one value.
