@@ -40,7 +40,7 @@ def test_a_run_whose_books_agree_adds_up() -> None:
         "data processing",
     }
     heat = next(figure for figure in sheet.figures if figure.name == "heat")
-    assert (heat.value, heat.standard_error, heat.kind) == (-4.0, 0.1, "estimate")
+    assert (heat.value, heat.standard_error, heat.kind) == (-4.0, pytest.approx(0.1), "estimate")
 
 
 @pytest.mark.parametrize(

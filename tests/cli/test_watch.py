@@ -51,7 +51,7 @@ def test_json_has_the_schemas_names_and_every_error(log: Path) -> None:
     assert result.returncode == 0
     (found,) = json.loads(result.stdout)["runs"]
     assert (found["state"], found["step"], found["stride"], found["adds_up"]) == ("finished", 1999, 10, True)
-    assert found["figures"]["heat"]["standard_error"] == 0.05
+    assert found["figures"]["heat"]["standard_error"] == pytest.approx(0.05)
     assert found["figures"]["l_info_lower"]["kind"] == "lower bound"
     assert [alert["kind"] for alert in found["alerts"]] == ["loss_spike", "temperature_jump"]
 

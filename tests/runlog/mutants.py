@@ -7,6 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from thermotui.runlog.layout import rollup_path
+from thermotui.runlog.schema import ROLLUP_FACTORS
+
 SUPERBLOCK = 48
 
 
@@ -90,7 +93,7 @@ def hostile_files(directory: Path, sound: Path) -> list[Path]:
     with variant("huge-shape") as file:
         file["steps"].resize((10**15,))
     with variant("huge-rollup") as file:
-        file["rollups/steps/64"].resize((10**15,))
+        file[rollup_path("steps", ROLLUP_FACTORS[0])].resize((10**15,))
     with variant("huge-chunk") as file:
         dtype = file["steps"].dtype
         del file["steps"]
@@ -111,7 +114,7 @@ def hostile_files(directory: Path, sound: Path) -> list[Path]:
         ("layers-of-numbers", "layers", "[1, 2]"),
         ("many-layers", "layers", "[" + ", ".join(['{"name": "", "size": 1}'] * 200_000) + "]"),
         ("no-version", "format_version", 0),
-        ("newer-version", "format_version", 2),
+        ("newer-version", "format_version", 3),
         ("infinite-creation", "created", float("inf")),
         ("vanished-family", "family", None),
         ("array-header", "steps", np.arange(10)),

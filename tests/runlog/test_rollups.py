@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from thermotui.runlog import overview
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.rollup import Rollups
+from thermotui.runlog.schema import ROLLUP_FACTORS
 from thermotui.runlog.writer import RunLogWriter
 
 ROW = np.dtype([("step", "i8"), ("time", "f8"), ("loss", "f4"), ("layered", "f4", (3,)), ("name", "S4")])
@@ -147,3 +149,22 @@ def test_layers_keep_their_axis(log) -> None:
         assert overview.minimum["temperature"].shape == (4, 5)
         np.testing.assert_array_equal(overview.minimum["temperature"][0], np.nanmin(rows[:256], axis=0))
         assert reader.overview("reservoir", ["force"], 5, 5, 4).minimum["force"].shape == (0, 5)
+
+
+@pytest.mark.parametrize("allowed, width", [(600 * 64, ROLLUP_FACTORS[0] // 2), (599 * 64, ROLLUP_FACTORS[0])])
+def test_wide_rows_are_not_all_read_where_rollups_make_half_of_the_buckets(
+    log, monkeypatch: pytest.MonkeyPatch, allowed: int, width: int
+) -> None:
+    """Rather coarser than late; what is shown is as true."""
+    with RunLogReader(log(1000)) as reader:
+        rows = reader.read("steps")
+        monkeypatch.setattr(overview, "RAW_BYTES", allowed * rows.dtype.itemsize // 64)
+        found = reader.overview("steps", ["loss"], 100, 700, 10)
+        assert found.width == width
+        edges = 100 + np.concatenate([[0], np.cumsum(found.count)])
+        for index, (first, last) in enumerate(itertools.pairwise(edges)):
+            assert found.minimum["loss"][index] == np.nanmin(rows["loss"][first:last])
+            assert found.step_last[index] == rows["step"][last - 1]
+        assert edges[-1] == 700
+        # Where finer buckets are asked for, there is nothing but rows.
+        assert reader.overview("steps", ["loss"], 100, 700, 300).width == 2

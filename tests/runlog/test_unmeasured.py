@@ -12,9 +12,10 @@ import pytest
 from thermotui.analysis.inspection import inspect_run
 from thermotui.analysis.scanning import scan_file
 from thermotui.runlog.exchange.selection import select
+from thermotui.runlog.layout import rollup_path
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.repair import repair
-from thermotui.runlog.schema import RESERVOIR, STREAMS, row_dtype
+from thermotui.runlog.schema import RESERVOIR, ROLLUP_FACTORS, STREAMS, row_dtype
 from thermotui.runlog.writer import RunLogWriter
 
 UNMEASURED = {
@@ -36,7 +37,7 @@ def test_what_the_file_lacks_reads_as_not_measured(tmp_path: Path, header, rows)
     given = narrow(tmp_path / "run.h5", header, rows)
     with h5py.File(tmp_path / "run.h5") as file:
         assert file["reservoir"].dtype.names == ("step", "time", "temperature")
-        assert "heat_mean" not in file["rollups/thermo/64"].dtype.names
+        assert "heat_mean" not in file[rollup_path("thermo", ROLLUP_FACTORS[0])].dtype.names
         assert list(file["reservoir"].attrs["units"]) == ["step: steps", "time: s", "temperature: nats"]
     with RunLogReader(tmp_path / "run.h5") as reader:
         assert reader.held("reservoir") == ("step", "time", "temperature")

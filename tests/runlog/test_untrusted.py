@@ -19,7 +19,7 @@ from tests.runlog.forging import forge, object_headers
 from tests.runlog.mutants import hostile_files, mutate
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.schema import STREAMS
+from thermotui.runlog.schema import FORMAT_VERSION, STREAMS
 from thermotui.runlog.state import this_host
 from thermotui.runlog.writer import RunLogWriter
 
@@ -160,7 +160,7 @@ def test_hostile_files_are_refused_by_name(child: Child, log, tmp_path: Path) ->
     assert "external, virtual or filtered" in refused["filtered"]
     assert "more than the file can hold" in refused["huge-shape"]
     assert "chunks of more than" in refused["huge-chunk"]
-    assert "format version 2" in refused["newer-version"]
+    assert f"format version {FORMAT_VERSION + 1}" in refused["newer-version"]
     assert "'family' is missing" in refused["vanished-family"]
     for name, sentence in refused.items():
         assert sentence.startswith(str(tmp_path / name)), (name, sentence)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thermotui.runlog.schema import ROLLUP_FACTORS
-
 if TYPE_CHECKING:
     from thermotui.runlog.buffer import Rows
     from thermotui.runlog.table import Table
 
 
+RAW_BYTES = 24 * 1024 * 1024
+"""Where all rows of a window take more and the finest rollup makes half of the buckets, it is read instead."""
 RAW_BLOCK_ROWS = 65_536
 """Rows read at a time where a log has no rollups: memory stays bounded whatever the file's length."""
 
@@ -139,12 +139,20 @@ def _rows_last(values: NDArray[np.generic]) -> NDArray[Any]:
 
 
 def overview(
-    table: Table, level: Callable[[int], Table | None], fields: Sequence[str], start: int, stop: int, buckets: int
+    table: Table,
+    factors: Sequence[int],
+    level: Callable[[int], Table | None],
+    fields: Sequence[str],
+    start: int,
+    stop: int,
+    buckets: int,
 ) -> Overview:
-    """At most `buckets` buckets over rows [start, stop); `level` gives the rollup table of a factor, if any."""
+    """At most `buckets` buckets over rows [start, stop); `level` gives the rollup table of one of `factors`, if any."""
     start, stop = max(0, start), min(stop, len(table))
     width = bucket_width(start, stop, max(2, buckets))
-    rollups = [(factor, level(factor)) for factor in ROLLUP_FACTORS if factor <= width]
+    if 2 * width in factors[:1] and (stop - start) * table.row_bytes > RAW_BYTES:
+        width = factors[0]
+    rollups = [(factor, level(factor)) for factor in factors if factor <= width]
     usable = [(factor, rollup) for factor, rollup in rollups if rollup is not None]
     reduced = []
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -21,7 +21,7 @@ from thermotui.runlog.layout import rollup_path
 from thermotui.runlog.opening import read_attributes, read_superblock
 from thermotui.runlog.overview import Overview, overview
 from thermotui.runlog.rollup import rolled_fields, rollup_dtype
-from thermotui.runlog.schema import STREAMS, Header, row_dtype
+from thermotui.runlog.schema import ROLLUP_FACTORS_OF_VERSION, STREAMS, Header, row_dtype
 from thermotui.runlog.state import ENDED, RunState, judge
 from thermotui.runlog.table import Table
 
@@ -47,9 +47,11 @@ class RunLogReader:
         try:
             self._tables: dict[str, tuple[int, Table | None]] = {}
             try:
-                self.header: Header = parse_header(read_attributes(self.path, self._log.file, ATTRIBUTES))
+                attributes = read_attributes(self.path, self._log.file, ATTRIBUTES)
+                self.header: Header = parse_header(attributes)
             except ValueError as error:
                 raise RunLogError(self.path, str(error)) from error
+            self._factors = ROLLUP_FACTORS_OF_VERSION[attributes["format_version"]]
             self._dtypes: dict[str, np.dtype[np.void]] = {}
             self._generation = 0
         except BaseException:
@@ -136,12 +138,10 @@ class RunLogReader:
                 raise RunLogError(self.path, f"stream {stream} has no floating-point field {field!r}")
 
         def level(factor: int) -> Table | None:
-            if not STREAMS[stream].rollups:
-                return None
             return self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
 
         first, last, _ = slice(start, stop).indices(len(table))
-        return overview(table, level, fields, first, last, buckets)
+        return overview(table, self._factors if STREAMS[stream].rollups else (), level, fields, first, last, buckets)
 
     def state(self, now: float | None = None) -> RunState:
         """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""

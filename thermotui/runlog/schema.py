@@ -1,4 +1,4 @@
-"""Format version 1: the streams of a run log, their fields and units, and the header. See docs/run-log.md.
+"""Format version 2: the streams of a run log, their fields and units, and the header. See docs/run-log.md.
 
 Everything that knows the layout of a file derives it from here: the writer's dtypes, the reader's checks, the rollups,
 `export`, the log browser and the documentation's table.
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 FORMAT = "thermotui"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Axis = Literal["layer", "member", "lag", "parameter"]
 State = Literal["starting", "running", "finished", "failed", "interrupted"]
@@ -57,13 +57,6 @@ _STEP = Field("step", "i8", "steps", "optimizer step")
 _TIME = Field("time", "f8", "s", "seconds since the epoch, the writer's clock")
 
 
-def _figure(name: str, unit: str, description: str) -> tuple[Field, Field]:
-    return (
-        Field(name, "f8", unit, description),
-        Field(f"{name}_se", "f8", unit, f"standard error of {name}"),
-    )
-
-
 STEPS = Stream(
     "steps",
     "one optimizer step",
@@ -79,34 +72,39 @@ STEPS = Stream(
     ),
 )
 
+_FIGURES = (
+    Field("work", "f8", "nats", "running work W, eq. 38"),
+    Field("heat", "f8", "nats", "running heat Q, eq. 39; negative when learning dissipates"),
+    Field("entropy_conditional", "f8", "nats", "S_{X|Θ} at this step"),
+    Field("entropy_marginal", "f8", "nats", "S_X at this step"),
+    Field("ep_conditional", "f8", "nats", "running conditional entropy production, eq. 22"),
+    Field("ep_marginal", "f8", "nats", "running marginal entropy production, eq. 25"),
+    Field("ep_ignorance", "f8", "nats", "ignorance entropy production, eq. 26"),
+    Field("l_info_lower", "f8", "nats", "L-info with the member itself in the mixture: a lower bound, ≤ ln K"),
+    Field("l_info_upper", "f8", "nats", "L-info with the member left out of the mixture: an upper bound"),
+    Field("l_info_window", "f8", "nats", "substitute for a single run: mixture over a window of its own past"),
+    Field("m_info", "f8", "nats", "M-info gained, −Q by the Clausius relation, eq. 28"),
+    Field("learning_efficiency", "f8", "", "L-info gained / M-info gained"),
+    Field("log_partition", "f8", "nats", "ln Z(θ), where the family has one"),
+    Field("log_partition_forward", "f8", "nats", "check of ln Z by annealing towards the model: low if it fails"),
+    Field("log_partition_reverse", "f8", "nats", "check of ln Z by annealing from the chains: high if it fails"),
+    Field("first_law_residual", "f8", "nats", "W + Q − ΔS_{X|Θ}, each by its own route"),
+)
+"""What `thermo` has a standard error of, which behind them all is a float32: an error of six digits is exact enough."""
+
 THERMO = Stream(
     "thermo",
     "one transition of `stride` steps; work, heat, entropy productions and M-info are running totals from step 0",
     (
         _STEP,
         _TIME,
-        *_figure("work", "nats", "running work W, eq. 38"),
-        *_figure("heat", "nats", "running heat Q, eq. 39; negative when learning dissipates"),
-        *_figure("entropy_conditional", "nats", "S_{X|Θ} at this step"),
-        *_figure("entropy_marginal", "nats", "S_X at this step"),
-        *_figure("ep_conditional", "nats", "running conditional entropy production, eq. 22"),
-        *_figure("ep_marginal", "nats", "running marginal entropy production, eq. 25"),
-        *_figure("ep_ignorance", "nats", "ignorance entropy production, eq. 26"),
-        *_figure("l_info_lower", "nats", "L-info with the member itself in the mixture: a lower bound, ≤ ln K"),
-        *_figure("l_info_upper", "nats", "L-info with the member left out of the mixture: an upper bound"),
-        *_figure("l_info_window", "nats", "substitute for a single run: mixture over a window of its own past"),
-        *_figure("m_info", "nats", "M-info gained, −Q by the Clausius relation, eq. 28"),
-        *_figure("learning_efficiency", "", "L-info gained / M-info gained"),
-        *_figure("log_partition", "nats", "ln Z(θ), where the family has one"),
-        *_figure("log_partition_forward", "nats", "check of ln Z by annealing towards the model: low if it fails"),
-        *_figure("log_partition_reverse", "nats", "check of ln Z by annealing from the chains: high if it fails"),
+        *_FIGURES,
         Field("relaxation", "f8", "", "largest over the ensemble: correlation of the chains over one transition"),
         Field("work_half_variance", "f8", "nats", "running second estimate of the work: half the variance of ΔE"),
         Field(
             "effective_sample_size", "f8", "samples", "smallest over the ensemble; of the samples behind the averages"
         ),
-        Field("first_law_residual", "f8", "nats", "W + Q − ΔS_{X|Θ}, each by its own route"),
-        Field("first_law_residual_se", "f8", "nats", "standard error of first_law_residual; rounding where exact"),
+        *(Field(f"{name}_se", "f4", unit, f"standard error of {name}") for name, _, unit, _, _ in _FIGURES),
     ),
 )
 
@@ -197,8 +195,9 @@ STREAMS: dict[str, Stream] = {
     stream.name: stream for stream in (STEPS, THERMO, RESERVOIR, AUTOCORRELATION, MEMBERS, ALERTS, HEARTBEAT)
 }
 
-ROLLUP_FACTORS = (64, 512, 4096, 32768, 262144)
+ROLLUP_FACTORS = (128, 1024, 8192, 65536, 524288)
 """Rows behind one rollup row, level by level; each divides the next, and all are powers of two."""
+ROLLUP_FACTORS_OF_VERSION = {1: (64, 512, 4096, 32768, 262144), FORMAT_VERSION: ROLLUP_FACTORS}
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Table:
         self._table = table
         self._default = default_row(dtype)
         self.held = self._check_fields()
-        self._row_bytes = int(table.get_type().get_size())
+        self.row_bytes = int(table.get_type().get_size())
         self.chunk_rows = int(table.get_create_plist().get_chunk()[0])
         self._damaged = damaged
         self._length = self._declared_length()
@@ -55,7 +55,7 @@ class Table:
             raise RunLogError(self.path, f"table {self.name} has unreadable columns; try: thermotui repair") from error
         known, names = self.dtype.names or (), found.names or ()
         for name in names:
-            if name in known and found[name] != self.dtype[name]:
+            if name in known and not _convertible(found[name], self.dtype[name]):
                 reason = f"table {self.name}: field {name!r} is {found[name]}, not {self.dtype[name]}"
                 raise RunLogError(self.path, reason)
         if known[0] not in names:
@@ -83,9 +83,9 @@ class Table:
         except HDF5_ERRORS as error:
             raise RunLogError(self.path, f"table {self.name} is damaged; try: thermotui repair") from error
         # Rows are stored in whole chunks without compression, so the file's size bounds how many there can be.
-        if (declared - self.chunk_rows) * self._row_bytes > self._log.size:
+        if (declared - self.chunk_rows) * self.row_bytes > self._log.size:
             if self._damaged:
-                return self._log.size // self._row_bytes
+                return self._log.size // self.row_bytes
             reason = f"table {self.name} claims {declared} rows, more than the file can hold; try: thermotui repair"
             raise RunLogError(self.path, reason)
         return declared
@@ -168,3 +168,9 @@ class Table:
 
     def _number(self, field: str, row: int) -> int:
         return int(self.read((field,), row, row + 1)[field][0])
+
+
+def _convertible(found: np.dtype[np.generic], known: np.dtype[np.generic]) -> bool:
+    """Whether HDF5 gives one for the other: floating-point numbers of any width, and what is equal."""
+    floats = found.base.kind == known.base.kind == "f"
+    return found == known or (floats and found.shape == known.shape)
