@@ -12,6 +12,8 @@ from thermotui.analysis.format import format_duration, format_value, printable
         (1234.5, 120.0, "1234 ± 120"),
         (1.1e-7, 3e-9, "(1.100 ± 0.030)e-07"),
         (0.0, 0.01, "0.000 ± 0.010"),
+        (0.3374, 0.00999999, "0.337 ± 0.010"),
+        (0.0, 9.99999e-13, "(0.0 ± 1.0)e-12"),
         (3.25, math.nan, "3.25"),
         (math.nan, 0.1, "—"),
         (-math.inf, 0.1, "−∞"),

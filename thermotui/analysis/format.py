@@ -19,9 +19,10 @@ def format_value(value: float, standard_error: float = math.nan, *, exact: bool 
         return f"{_plain(value)} (exact)"
     if not math.isfinite(standard_error) or standard_error <= 0:
         return _plain(value)
-    magnitude = max(abs(value), standard_error)
-    exponent = math.floor(math.log10(magnitude))
-    digits = 1 - math.floor(math.log10(standard_error))
+    # Of the error as it is shown: 0.00999 is 0.010.
+    shown = float(f"{standard_error:.1e}")
+    exponent = math.floor(math.log10(max(abs(value), shown)))
+    digits = 1 - math.floor(math.log10(shown))
     if -4 <= exponent < 6:
         decimals = max(0, digits)
         return _minus(f"{value:.{decimals}f} ± {standard_error:.{decimals}f}")

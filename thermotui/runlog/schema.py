@@ -57,6 +57,13 @@ _STEP = Field("step", "i8", "steps", "optimizer step")
 _TIME = Field("time", "f8", "s", "seconds since the epoch, the writer's clock")
 
 
+def _figure(name: str, unit: str, description: str) -> tuple[Field, Field]:
+    return (
+        Field(name, "f8", unit, description),
+        Field(f"{name}_se", "f4", unit, f"standard error of {name}"),
+    )
+
+
 STEPS = Stream(
     "steps",
     "one optimizer step",
@@ -72,39 +79,34 @@ STEPS = Stream(
     ),
 )
 
-_FIGURES = (
-    Field("work", "f8", "nats", "running work W, eq. 38"),
-    Field("heat", "f8", "nats", "running heat Q, eq. 39; negative when learning dissipates"),
-    Field("entropy_conditional", "f8", "nats", "S_{X|Θ} at this step"),
-    Field("entropy_marginal", "f8", "nats", "S_X at this step"),
-    Field("ep_conditional", "f8", "nats", "running conditional entropy production, eq. 22"),
-    Field("ep_marginal", "f8", "nats", "running marginal entropy production, eq. 25"),
-    Field("ep_ignorance", "f8", "nats", "ignorance entropy production, eq. 26"),
-    Field("l_info_lower", "f8", "nats", "L-info with the member itself in the mixture: a lower bound, ≤ ln K"),
-    Field("l_info_upper", "f8", "nats", "L-info with the member left out of the mixture: an upper bound"),
-    Field("l_info_window", "f8", "nats", "substitute for a single run: mixture over a window of its own past"),
-    Field("m_info", "f8", "nats", "M-info gained, −Q by the Clausius relation, eq. 28"),
-    Field("learning_efficiency", "f8", "", "L-info gained / M-info gained"),
-    Field("log_partition", "f8", "nats", "ln Z(θ), where the family has one"),
-    Field("log_partition_forward", "f8", "nats", "check of ln Z by annealing towards the model: low if it fails"),
-    Field("log_partition_reverse", "f8", "nats", "check of ln Z by annealing from the chains: high if it fails"),
-    Field("first_law_residual", "f8", "nats", "W + Q − ΔS_{X|Θ}, each by its own route"),
-)
-"""What `thermo` has a standard error of, which behind them all is a float32: an error of six digits is exact enough."""
-
 THERMO = Stream(
     "thermo",
     "one transition of `stride` steps; work, heat, entropy productions and M-info are running totals from step 0",
     (
         _STEP,
         _TIME,
-        *_FIGURES,
+        *_figure("work", "nats", "running work W, eq. 38"),
+        *_figure("heat", "nats", "running heat Q, eq. 39; negative when learning dissipates"),
+        *_figure("entropy_conditional", "nats", "S_{X|Θ} at this step"),
+        *_figure("entropy_marginal", "nats", "S_X at this step"),
+        *_figure("ep_conditional", "nats", "running conditional entropy production, eq. 22"),
+        *_figure("ep_marginal", "nats", "running marginal entropy production, eq. 25"),
+        *_figure("ep_ignorance", "nats", "ignorance entropy production, eq. 26"),
+        *_figure("l_info_lower", "nats", "L-info with the member itself in the mixture: a lower bound, ≤ ln K"),
+        *_figure("l_info_upper", "nats", "L-info with the member left out of the mixture: an upper bound"),
+        *_figure("l_info_window", "nats", "substitute for a single run: mixture over a window of its own past"),
+        *_figure("m_info", "nats", "M-info gained, −Q by the Clausius relation, eq. 28"),
+        *_figure("learning_efficiency", "", "L-info gained / M-info gained"),
+        *_figure("log_partition", "nats", "ln Z(θ), where the family has one"),
+        *_figure("log_partition_forward", "nats", "check of ln Z by annealing towards the model: low if it fails"),
+        *_figure("log_partition_reverse", "nats", "check of ln Z by annealing from the chains: high if it fails"),
         Field("relaxation", "f8", "", "largest over the ensemble: correlation of the chains over one transition"),
         Field("work_half_variance", "f8", "nats", "running second estimate of the work: half the variance of ΔE"),
         Field(
             "effective_sample_size", "f8", "samples", "smallest over the ensemble; of the samples behind the averages"
         ),
-        *(Field(f"{name}_se", "f4", unit, f"standard error of {name}") for name, _, unit, _, _ in _FIGURES),
+        Field("first_law_residual", "f8", "nats", "W + Q − ΔS_{X|Θ}, each by its own route"),
+        Field("first_law_residual_se", "f4", "nats", "standard error of first_law_residual; rounding where exact"),
     ),
 )
 
@@ -197,7 +199,7 @@ STREAMS: dict[str, Stream] = {
 
 ROLLUP_FACTORS = (128, 1024, 8192, 65536, 524288)
 """Rows behind one rollup row, level by level; each divides the next, and all are powers of two."""
-ROLLUP_FACTORS_OF_VERSION = {1: (64, 512, 4096, 32768, 262144), FORMAT_VERSION: ROLLUP_FACTORS}
+ROLLUP_FACTORS_OF_VERSION = {1: (64, 512, 4096, 32768, 262144), 2: ROLLUP_FACTORS}
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,8 @@ class Header:
 def row_dtype(stream: Stream, header: Header, unmeasured: Collection[str] = ()) -> np.dtype[np.void]:
     """The compound dtype of one row of `stream` for a run with that header, without the fields `unmeasured`.
 
-    HDF5 has no arrays of length 0: a run without layers has one column of them, never measured.
+    Fields of four bytes lie behind the others, in both the order of the schema: neighbours of one type are rolled up at
+    once. HDF5 has no arrays of length 0: a run without layers has one column of them, never measured.
     """
     sizes: dict[Axis, int] = {
         "layer": len(header.layers),
@@ -268,7 +271,7 @@ def row_dtype(stream: Stream, header: Header, unmeasured: Collection[str] = ()) 
     return np.dtype(
         [
             (field.name, field.dtype, tuple(max(1, sizes[axis]) for axis in field.axes))
-            for field in stream.fields
+            for field in sorted(stream.fields, key=lambda field: field.dtype == "f4")
             if field.name not in unmeasured
         ]
     )

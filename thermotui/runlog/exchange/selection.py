@@ -90,7 +90,9 @@ def select(
     chosen = []
     for stream in streams or [name for name in STREAMS if reader.length(name)]:
         known = reader.dtype(stream).names or ()
-        names = [name for name in known if not fields or name in fields]
+        # As the schema lists them: an error beside its figure.
+        listed = [field.name for field in STREAMS[stream].fields if field.name in known]
+        names = [name for name in listed if not fields or name in fields]
         if names:
             chosen.append(Selection(reader, stream, tuple(dict.fromkeys(["step", *names])), steps))
     found = {name for selection in chosen for name in selection.fields}

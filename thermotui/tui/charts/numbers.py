@@ -35,7 +35,8 @@ def _with_error(value: float, se: float) -> str:
         # Below the smallest power of ten there is none to divide by.
         return f"{_plain(value, 5)} ± {_plain(se, 1)}"
     places = _places(se)
-    largest = max(abs(value), se)
+    # Of the error as it is shown: 0.0999 is 0.10.
+    largest = max(abs(value), float(f"{se:.1e}"))
     if places > 9 or largest >= 1e7 or (largest < 1e-4 and largest > 0):
         power = math.floor(math.log10(largest))
         scale = 10.0**power

@@ -177,7 +177,7 @@ class LogBrowser(View):
             "< >: rows",
             "←→: columns",
         )
-        if snapshot.rows is None or snapshot.rows.dtype.names != tuple(field.name for field in stream.fields):
+        if snapshot.rows is None or set(snapshot.rows.dtype.names or ()) != {field.name for field in stream.fields}:
             return
         room = max(1, (table.size.width - 10) // (COLUMN_WIDTH + 1))
         fields = stream.fields[self.first_column : self.first_column + room]
