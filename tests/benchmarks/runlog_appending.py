@@ -3,8 +3,8 @@
 Usage: python tests/benchmarks/runlog_appending.py [--steps 20000] [--directory DIRECTORY]
 A step is 20 scalars and 6 × 50 values of layers, the same numbers for each, after about 0.3 ms of matrix work that lets
 other threads run, as training does. Peers that are not installed are left out; the slow ones are given fewer steps. The
-run log keeps scalars of its ledger as float64 and their errors and values of layers as float32, 1,336 bytes with the two tables' steps,
-and has no columns for what this run does not measure.
+run log keeps figures of its ledger as float64, their errors and values of layers as float32, 1,336 bytes with the two
+tables' steps, and has no columns for what this run does not measure.
 """
 
 from __future__ import annotations
