@@ -1,6 +1,6 @@
 """Does the loss detector flag grokking? Modular addition learnt by 24 small networks, full batch, nearly without noise.
 
-    python -m tests.benchmarks.grokking [--runs 24] [--rows 700] [--seed 7] [--save curves.npz | --load curves.npz]
+    python -m tests.benchmarks.grokking [--runs 24] [--rows 700] [--seed 8] [--save curves.npz | --load curves.npz]
 
 A row is three optimizer steps. The transition is the row at which the validation accuracy first passes one half. A run
 counts as found where `step_down` (or another alert above minor) of the validation loss begins within 60 rows of it; any
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=24)
     parser.add_argument("--rows", type=int, default=700)
-    parser.add_argument("--seed", type=int, default=7, help="0, 1, 2 and 4 were looked at in tuning, 3, 5 and 6 scored")
+    parser.add_argument("--seed", type=int, default=8, help="0, 1, 2 and 4 were looked at in tuning, 3, 5, 6 and 7 scored")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--load", type=Path)
     options = parser.parse_args()
