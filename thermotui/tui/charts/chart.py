@@ -132,7 +132,7 @@ class Chart(CellWidget, can_focus=True):
             # Other steps are another picture; those of the whole run from the same first one on are a run that goes on.
             followed = data.growing and self.view.x_range is None
             goes_on = followed and self._x_range is not None and x_range[0] == self._x_range[0]
-            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on and data.totals)
+            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on, totals=data.totals)
         self._x_range = x_range
         place, cursor = self.layout_cells, self.view.cursor
         asked = data, cursor, place.width, self.mode
