@@ -6,8 +6,9 @@ Each program runs on a pseudo-terminal of 240 × 72 cells and gets 1,000 new ste
 falling loss in one half of the panels, and running work and heat with error bands in the other. The run is ten minutes
 old; younger ones fill a new column of every panel at every tick and outgrow their axes: 10 and 50 seconds, each as a
 run that is planned to take ten minutes and as one of which that is not known, and 30 and 60 seconds as the latter.
-What comes out after a warm-up is counted. Peers that are not installed are left out, and said so. "reached" is how many
-ticks a second the program got done; bytes are those of a tick times the rate it should have reached.
+Our panels take turns as those of `thermotui watch` do. What comes out after a warm-up is counted. Peers that are not
+installed are left out, and said so. "reached" is how many ticks a second the program got done; bytes are those of a
+tick times the rate it should have reached.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from textual.widgets import Sparkline, Static
 
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import ChartData, RowValue, SeriesData
+from thermotui.tui.charts.turns import Turns, update_charts
 from thermotui.tui.thin_driver import CellPainter, thin_driver
 
 PANELS, COLUMNS, ROWS = 24, 240, 72
@@ -118,6 +120,7 @@ class Panels(App[None]):
         self.program, self.hz, self.ticks = program, hz, ticks
         if program.thin:
             self.painter = CellPainter()
+            self.turns = Turns(self.painter)
         super().__init__()
         self.count = program.age
         self.run_data = Run(self.count + RATE * 400)
@@ -139,38 +142,50 @@ class Panels(App[None]):
     def tick(self) -> None:
         if self.program.live:
             self.count += int(RATE / self.hz)
-        for index, panel in enumerate(self.panels):
-            self.update(panel, index)
+        self.update()
         with self.ticks.open("a") as file:
             file.write(".")
 
     def panel(self, index: int) -> Widget:
         return Chart()
 
-    def update(self, panel: Widget, index: int) -> None:
-        assert isinstance(panel, Chart)
-        panel.data = replace(self.run_data.chart(index, self.count), planned=self.program.planned, least=60.0 * RATE)
+    def update(self) -> None:
+        charts = [panel for panel in self.panels if isinstance(panel, Chart)]
+        planned, least = self.program.planned, 60.0 * RATE
+        data = [replace(self.run_data.chart(i, self.count), planned=planned, least=least) for i in range(len(charts))]
+        update_charts(zip(charts, data, strict=True), goes_on=True)
 
 
-class SparklinePanels(Panels):
+class PeerPanels(Panels):
+    """Panels of others, each updated by itself."""
+
+    def update(self) -> None:
+        for index, panel in enumerate(self.panels):
+            self.update_one(panel, index)
+
+    def update_one(self, panel: Widget, index: int) -> None:
+        raise NotImplementedError
+
+
+class SparklinePanels(PeerPanels):
     """Textual's own Sparkline, which gets the latest BUCKETS means."""
 
     def panel(self, index: int) -> Widget:
         return Sparkline()
 
-    def update(self, panel: Widget, index: int) -> None:
+    def update_one(self, panel: Widget, index: int) -> None:
         assert isinstance(panel, Sparkline)
         data = self.run_data.chart(index, self.count)
         panel.data = data.series[0].mean.tolist()
 
 
-class PlotextPanels(Panels):
+class PlotextPanels(PeerPanels):
     """plotext, drawn into a Static."""
 
     def panel(self, index: int) -> Widget:
         return Static()
 
-    def update(self, panel: Widget, index: int) -> None:
+    def update_one(self, panel: Widget, index: int) -> None:
         import plotext
         from rich.text import Text
 
@@ -184,7 +199,7 @@ class PlotextPanels(Panels):
         panel.update(Text.from_ansi(plotext.build()))
 
 
-class TextualPlotPanels(Panels):
+class TextualPlotPanels(PeerPanels):
     """textual-plot's PlotWidget."""
 
     def panel(self, index: int) -> Widget:
@@ -193,7 +208,7 @@ class TextualPlotPanels(Panels):
         widget: Widget = PlotWidget()
         return widget
 
-    def update(self, panel: Widget, index: int) -> None:
+    def update_one(self, panel: Widget, index: int) -> None:
         from textual_plot import HiResMode, PlotWidget
 
         assert isinstance(panel, PlotWidget)

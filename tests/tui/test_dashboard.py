@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from tests.tui import scripted
 from tests.tui.driving import press, screen, settle, text_of, wait_for
 from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.model import ChartData
+from thermotui.tui.charts.turns import update_charts
 from thermotui.tui.views.dashboard import Dashboard, grid_shape
 from thermotui.tui.widgets.run_list import RunList
 
@@ -87,6 +90,44 @@ async def test_live_run_moves_then_crashes_then_vanishes(tmp_path: Path) -> None
         path.unlink()
         await wait_for(pilot, "deleted 799")
         assert "\x1b" not in text_of(pilot)
+
+
+async def test_charts_take_turns_only_while_the_whole_of_a_live_run_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def update(updates: Iterable[tuple[Chart, ChartData | None]], *, goes_on: bool) -> None:
+        told.append(goes_on)
+        update_charts(updates, goes_on=goes_on)
+
+    monkeypatch.setattr("thermotui.tui.views.dashboard.update_charts", update)
+    writer = scripted.live_log(tmp_path / "live.h5")
+    async with screen([tmp_path / "live.h5"]) as pilot:
+
+        async def more(last: int) -> list[bool]:
+            told.clear()
+            scripted.write_rows(writer, last - 100, last)
+            writer.heartbeat(last - 1)
+            writer.flush()
+            await wait_for(pilot, f" {last - 1}")
+            await settle(pilot)
+            return told[-1:]
+
+        assert not told[0], "a first picture comes at once"
+        assert await more(600) == [True]
+        told.clear()
+        await press(pilot, "+")
+        assert not told[0]
+        assert await more(700) == [False]
+        told.clear()
+        await press(pilot, "0")
+        assert not told[0]
+        assert await more(800) == [True]
+        writer.close("finished")
+        await wait_for(pilot, "finished 799")
+        await settle(pilot)
+        assert not told[-1]
 
 
 async def test_new_runs_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

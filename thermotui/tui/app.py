@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.events import Event, InputEvent, Resize
+from textual.events import Event, InputEvent, MouseMove, Resize
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
@@ -24,6 +24,7 @@ from thermotui.analysis.snapshot import Query, Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
+from thermotui.tui.charts.turns import Turns
 from thermotui.tui.main_screen import MainScreen
 from thermotui.tui.poller import Poller
 from thermotui.tui.preferences import Preferences
@@ -67,6 +68,7 @@ class WatchApp(App[None]):
         # The driver is chosen while Textual is initialised.
         self.settings = settings or Settings()
         self.painter = CellPainter()
+        self.turns = Turns(self.painter)
         free_strips()
         super().__init__()
         self.failure = ""
@@ -132,9 +134,11 @@ class WatchApp(App[None]):
         self.set_interval(TIDYING_SECONDS, self._tidy)
 
     async def on_event(self, event: Event) -> None:
-        """Note when something was last done."""
+        """Note when something was last done, and before its answer show what charts have waited with."""
         if isinstance(event, InputEvent | Resize):
             self._touched = time.monotonic()
+            if not isinstance(event, MouseMove):
+                self.turns.lift()
         await super().on_event(event)
 
     def _tidy(self) -> None:

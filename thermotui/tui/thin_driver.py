@@ -29,6 +29,8 @@ class CellPainter:
         """The size of the screen at present."""
         self.synchronized = False
         """Whether the terminal takes markers against tearing."""
+        self.sent = 0
+        """Bytes of cells sent until now."""
         self._due = False
 
     @property
@@ -56,7 +58,9 @@ class CellPainter:
         """Send an update, in one piece where a terminal would otherwise show a part of it."""
         if text and self.send is not None:
             whole = len(text) > SMALL and self.synchronized
-            self.send(f"{SYNC_START}{text}{SYNC_END}" if whole else text)
+            text = f"{SYNC_START}{text}{SYNC_END}" if whole else text
+            self.sent += len(text.encode())
+            self.send(text)
 
 
 def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPainter | None = None) -> type[Driver]:

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from thermotui.tui.charts.buckets import rolling_range, stable_range, to_columns
 from thermotui.tui.charts.model import SeriesData, raw_series
+from thermotui.tui.charts.view import StepView
 
 values = hnp.arrays(
     np.float64, st.integers(1, 200), elements=st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -np.inf])
@@ -129,3 +130,11 @@ def test_a_rollup_wider_than_a_column_fills_the_columns_that_its_rows_reach() ->
     np.testing.assert_array_equal(reduced.high, [2, 2, 2, 2, 3, 3, 3, 3])
     raw = to_columns(raw_series("loss", x, mean), (0.0, 128.0), 8)
     assert np.isnan(raw.low[1:4]).all() and np.isfinite(raw.mean).all()
+
+
+@pytest.mark.parametrize(
+    ("last", "planned", "end"), [(10, None, 1024), (10, 10_000, 625), (10, 100, 101), (900, 10_000, 2500)]
+)
+def test_a_young_run_has_an_axis_of_its_first_minute(last: float, planned: float | None, end: float) -> None:
+    x_range = StepView().resolve((0, last), 100, growing=True, planned=planned, least=500)
+    assert x_range == pytest.approx((0, end), rel=1e-3)

@@ -75,16 +75,36 @@ def test_growing_is_immediate_and_shrinking_lazy() -> None:
 def test_a_running_total_outgrows_its_axis_a_few_times_only() -> None:
     axes = [sticky_axis(None, 0.0, 1.0, "linear")]
     for high in np.linspace(1.0, 100.0, 1000):
-        axes.append(sticky_axis(axes[-1], 0.0, float(high), "linear", growing=True))
+        axes.append(sticky_axis(axes[-1], 0.0, float(high), "linear", growing=True, totals=True))
         assert high <= axes[-1].high
     changes = sum(before is not after for before, after in pairwise(axes))
     assert changes <= np.log(100) / np.log(1.6)
     assert axes[-1].low == 0.0, "the end that holds stays"
 
 
-@given(st.lists(st.tuples(magnitudes, magnitudes), min_size=1, max_size=20), st.sampled_from(SCALES), st.booleans())
+def test_a_falling_loss_outgrows_its_axis_a_few_times_only_and_gets_no_room_below_zero() -> None:
+    axes = [sticky_axis(None, 2.3, 2.4, "linear")]
+    for low in np.linspace(2.3, 0.0, 1000):
+        axes.append(sticky_axis(axes[-1], float(low), 2.4, "linear", growing=True))
+        assert 0.0 <= axes[-1].low <= low
+        assert (2.4 - low) / (axes[-1].high - axes[-1].low) > 0.3, "and fills a fair share of it"
+    assert sum(before is not after for before, after in pairwise(axes)) <= 5
+    assert {axis.high for axis in axes[-10:]} == {axes[-1].high}
+
+
+def test_what_does_not_add_up_gets_no_room_above() -> None:
+    axis = sticky_axis(None, 0.0, 0.5, "linear")
+    assert sticky_axis(axis, 0.0, 0.98, "linear", growing=True).high == 1.0
+
+
+@given(
+    st.lists(st.tuples(magnitudes, magnitudes), min_size=1, max_size=20),
+    st.sampled_from(SCALES),
+    st.booleans(),
+    st.booleans(),
+)
 def test_no_sequence_of_ranges_ever_cuts_data_off(
-    ranges: list[tuple[float, float]], scale: Scale, growing: bool
+    ranges: list[tuple[float, float]], scale: Scale, growing: bool, totals: bool
 ) -> None:
     axis = None
     for first, second in ranges:
@@ -92,7 +112,7 @@ def test_no_sequence_of_ranges_ever_cuts_data_off(
         if scale == "log":
             low, high = abs(low) + 1e-3, abs(low) + abs(high) + 1e-3
         smallest = min((abs(v) for v in (low, high) if v), default=math.nan)
-        axis = sticky_axis(axis, low, high, scale, smallest, growing=growing)
+        axis = sticky_axis(axis, low, high, scale, smallest, growing=growing, totals=totals)
         places = axis.transform([low, high])
         assert places[0] >= -1e-9 and places[1] <= 1 + 1e-9
 

@@ -43,6 +43,11 @@ class CellWidget(Widget):
         raise NotImplementedError
 
     @property
+    def shown_frame(self) -> Frame | None:
+        """The frame that is on the screen; None where it is to be drawn anew."""
+        return self._frame
+
+    @property
     def drawable(self) -> bool:
         """Whether there is anything to draw on."""
         return self.is_mounted and self.size.width > 0 and self.size.height > 0

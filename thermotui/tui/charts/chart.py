@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from textual.events import MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseScrollUp, MouseUp
@@ -37,6 +37,15 @@ class Drag(NamedTuple):
         if bottom - top < 2:
             top, bottom = place.top, last
         return slice(top, bottom + 1), slice(left, right + 1)
+
+
+class Drawing(NamedTuple):
+    """What a chart drew last: its data, the axes it chose for them, and its header."""
+
+    data: ChartData | None
+    axis: Axis | None
+    x_range: tuple[float, float] | None
+    header: tuple[object, Parts]
 
 
 class Chart(CellWidget, can_focus=True):
@@ -116,9 +125,18 @@ class Chart(CellWidget, can_focus=True):
         """The value axis as last drawn; None before."""
         return self._axis
 
+    def drawing(self) -> Drawing:
+        """What was last drawn of what, for `restore`."""
+        return Drawing(self.data, self._axis, self._x_range, self._header)
+
+    def restore(self, drawing: Drawing) -> None:
+        """Take back what was drawn since but not shown."""
+        data, self._axis, self._x_range, self._header = drawing
+        self.set_reactive(Chart.data, data)
+
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the data at the present range and scale."""
-        return _frames((self,))[0]
+        return frames_of((self,))[0]
 
     def sketch(self, columns: tuple[Columns, ...], x_range: tuple[float, float]) -> Sketch:
         """What to draw of the data over that range, given in the columns of the plot; chooses the value axis."""
@@ -132,7 +150,7 @@ class Chart(CellWidget, can_focus=True):
             # Other steps are another picture; those of the whole run from the same first one on are a run that goes on.
             followed = data.growing and self.view.x_range is None
             goes_on = followed and self._x_range is not None and x_range[0] == self._x_range[0]
-            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on and data.totals)
+            self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on, totals=data.totals)
         self._x_range = x_range
         place, cursor = self.layout_cells, self.view.cursor
         asked = data, cursor, place.width, self.mode
@@ -280,20 +298,11 @@ class Chart(CellWidget, can_focus=True):
 def redraw_together(charts: Sequence[Chart]) -> None:
     """Draw charts anew as `Chart.redraw` does each."""
     shown = [chart for chart in charts if chart.drawable]
-    for chart, frame in zip(shown, _frames(shown), strict=True):
+    for chart, frame in zip(shown, frames_of(shown), strict=True):
         chart.show_frame(frame)
 
 
-def update_together(updates: Iterable[tuple[Chart, ChartData | None]]) -> None:
-    """Set the data of charts and draw them."""
-    charts = []
-    for chart, data in updates:
-        chart.set_reactive(Chart.data, data)
-        charts.append(chart)
-    redraw_together(charts)
-
-
-def _frames(charts: Sequence[Chart]) -> list[Frame]:
+def frames_of(charts: Sequence[Chart]) -> list[Frame]:
     """A frame for each: what shows the same steps in as many columns is reduced to them in one go."""
     filled = [(index, chart.data, chart) for index, chart in enumerate(charts) if chart.data is not None]
     alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Chart]]] = {}

@@ -13,6 +13,8 @@ from thermotui.tui.charts.raster import Codes
 from thermotui.tui.charts.roles import ROLE
 
 Roles = NDArray[np.uint8]
+_MOVE = 5
+"""Bytes of a move to a stretch of changed cells, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +86,29 @@ def blank(height: int, width: int) -> Frame:
     return Frame(np.full(shape, ord(" "), np.uint32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
-def changed_spans(old: Frame | None, new: Frame) -> list[tuple[int, int, int]]:
-    """For each row that changed: (y, first changed x, x after the last); every row where the size differs."""
-    if old is None or old.characters.shape != new.characters.shape:
-        return [(y, 0, new.width) for y in range(new.height)]
-    changed = (
+def changed_cells(old: Frame, new: Frame) -> NDArray[np.bool_]:
+    """Where two pictures of one size differ, [height, width]."""
+    changed: NDArray[np.bool_] = (
         (old.characters != new.characters)
         | (old.foreground != new.foreground)
         | (old.background != new.background)
     )  # fmt: skip
+    return changed
+
+
+def bytes_between(old: Frame, new: Frame) -> int:
+    """About how many bytes take a terminal from one picture to another of its size: characters and moves."""
+    changed = changed_cells(old, new)
+    codes = new.characters[changed]
+    stretches = int(changed[:, 0].sum()) + int((changed[:, 1:] & ~changed[:, :-1]).sum())
+    return int(codes.size + (codes > 0x7F).sum() + (codes > 0x7FF).sum()) + _MOVE * stretches
+
+
+def changed_spans(old: Frame | None, new: Frame) -> list[tuple[int, int, int]]:
+    """For each row that changed: (y, first changed x, x after the last); every row where the size differs."""
+    if old is None or old.characters.shape != new.characters.shape:
+        return [(y, 0, new.width) for y in range(new.height)]
+    changed = changed_cells(old, new)
     rows = np.flatnonzero(changed.any(axis=1))
     firsts = changed[rows].argmax(axis=1)
     lasts = new.width - changed[rows, ::-1].argmax(axis=1)

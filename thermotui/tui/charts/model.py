@@ -95,7 +95,7 @@ class ChartData:
     growing: bool = True
     planned: float | None = None
     least: float = 0.0
-    """Steps that the axis of a growing run of unknown length covers at least."""
+    """Steps that the axis of a growing run covers at least, unless fewer are planned."""
     totals: bool = False
     """Whether these are running totals, which get room to grow into."""
     notes: tuple[str, ...] = field(default=())

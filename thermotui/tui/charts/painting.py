@@ -21,6 +21,10 @@ class Painter(Protocol):
     def ready(self) -> bool:
         """Whether there is a terminal to paint on."""
 
+    @property
+    def sent(self) -> int:
+        """Bytes of cells sent until now."""
+
     def style_number(self, codes: str) -> int:
         """The number of a style, given as the parameters of its escape sequence; it stays the same."""
 

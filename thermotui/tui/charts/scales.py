@@ -17,7 +17,7 @@ _FARTHEST = sys.float_info.max / 8  # the extent of an axis is a number too
 HEADROOM, NEARLY = 1.0, 0.15
 """Room beyond growing data, in their extent, and how near to an end they get it too, as a share of the axis."""
 SHRINK_GROWING_BELOW = 0.2
-"""As SHRINK_BELOW, for data that are growing into their room."""
+"""As SHRINK_BELOW, for data of a run that goes on, which are growing into their room."""
 
 
 class Axis(NamedTuple):
@@ -181,13 +181,15 @@ def sticky_axis(
     smallest_positive: float = math.nan,
     *,
     growing: bool = False,
+    totals: bool = False,
 ) -> Axis:
     """The axis to use now: the previous one while the data fit it and fill a fair share of it.
 
     Growing is immediate, so nothing is ever cut off; shrinking waits until the data fill less than SHRINK_BELOW of the
-    axis, so that a flickering maximum does not redraw the whole chart. With `growing` data an end that they went
-    beyond is moved by HEADROOM of their extent further than they need: running totals will be there soon. So is the
-    other end where they have nearly reached it: both then move at once.
+    axis, so that a flickering maximum does not redraw the whole chart. With data of a `growing` run an end that they
+    went beyond is moved by HEADROOM of their extent further than they need, where they are likely to be there soon:
+    falling ones down to zero at most, as a loss falls; running `totals` away from zero at either end, and at the other
+    end too where they have nearly reached it: both then move at once.
     """
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
@@ -195,9 +197,7 @@ def sticky_axis(
     place = previous.place(max(low, fresh.low), nowhere=-1.0), previous.place(high, nowhere=-1.0)
     if place[0] < 0 or place[1] > 1:
         if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
-            room = HEADROOM * (high - low)
-            down, up = room * (place[0] < NEARLY and low < 0), room * (place[1] > 1 - NEARLY and high > 0)
-            fresh = fit_axis(low - down, high + up, scale, smallest_positive)
+            fresh = fit_axis(*_with_room(low, high, place, totals=totals), scale, smallest_positive)
         return _union(previous, fresh)
     if (
         place[1] - place[0] < (SHRINK_GROWING_BELOW if growing else SHRINK_BELOW)
@@ -205,6 +205,16 @@ def sticky_axis(
     ):
         return fresh
     return previous
+
+
+def _with_room(low: float, high: float, place: tuple[float, float], *, totals: bool) -> tuple[float, float]:
+    """The ends of growing data that lie at these places of their axis, with the room that they are given."""
+    room = HEADROOM * (high - low)
+    if low >= 0 and place[0] < 0:
+        return max(low - room, 0.0), high
+    if not totals:
+        return low, high
+    return low - room * (place[0] < NEARLY and low < 0), high + room * (place[1] > 1 - NEARLY and high > 0)
 
 
 def _union(previous: Axis, fresh: Axis) -> Axis:

@@ -76,8 +76,8 @@ class StepView:
     ) -> tuple[float, float]:
         """The range to draw for a run that extends over `extent`, in `columns` columns.
 
-        While the run grows, on its way to the step `planned` where that is known and else over `least` steps and more,
-        the ends stay for as long as they can, so that new rows change only the last columns.
+        While the run grows, over `least` steps and more and on its way to the step `planned` where that is known, the
+        ends stay for as long as they can, so that new rows change only the last columns.
         """
         first, last = extent
         if self.x_range is not None:
@@ -85,7 +85,8 @@ class StepView:
         if self.window is not None:
             return rolling_range(last, self.window)
         if growing:
-            return stable_range(first, last if planned else max(last, first + least), planned)
+            ahead = first + least if planned is None else min(first + least, planned)
+            return stable_range(first, max(last, ahead), planned)
         # Half a column beyond the last point, which would fall outside of a half-open range otherwise.
         return first, last + max((last - first) / max(columns, 1) / 2, 1e-9)
 

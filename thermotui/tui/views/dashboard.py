@@ -12,7 +12,8 @@ from textual.widget import Widget
 
 from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.snapshot import Query, RunSnapshot
-from thermotui.tui.charts.chart import Chart, update_together
+from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.turns import update_charts
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import charts_of
 from thermotui.tui.views.view import Look, View
@@ -81,6 +82,8 @@ class Dashboard(View):
         self._shown: tuple[str, ...] = ()
         self._expected: tuple[Size, frozenset[str]] | None = None
         """The size and the hidden panels to lay out for before there is a size."""
+        self._followed = False
+        """Whether the newest answer was to be about the whole run."""
 
     def compose(self) -> ComposeResult:
         """All panels, of which some are shown."""
@@ -155,14 +158,26 @@ class Dashboard(View):
         _, shown = self._fitting()
         return replace(query, fields=_fields(shown))
 
-    def watch_snapshots(self) -> None:
-        """Draw what is new."""
+    def watch_snapshots(self, old: tuple[RunSnapshot, ...], _new: tuple[RunSnapshot, ...]) -> None:
+        """Draw what is new, which need not be all at once where a run goes on."""
         if self.snapshot is not None:
             gone = frozenset(panel.name for panel in PANELS if absent(panel, self.snapshot))
             if not gone <= self._absent:
                 self._absent |= gone
                 self._arrange()
-        self._update(self._shown)
+        followed, self._followed = self._followed, self._view.x_range is None
+        goes_on = followed and self._followed and self._goes_on(old[0] if old else None)
+        self._update(self._shown, goes_on=goes_on)
+
+    def _goes_on(self, before: RunSnapshot | None) -> bool:
+        """Whether a live run is looked at in the same way as before."""
+        snapshot = self.snapshot
+        return (
+            before is not None
+            and snapshot is not None
+            and snapshot.summary.live
+            and (before.path, before.smoothing, before.at) == (snapshot.path, snapshot.smoothing, snapshot.at)
+        )
 
     def watch_look(self, old: Look, look: Look) -> None:
         """Draw in another way."""
@@ -175,11 +190,12 @@ class Dashboard(View):
         if old.snoozed != look.snoozed:
             self._update(self._shown)
 
-    def _update(self, names: tuple[str, ...]) -> None:
+    def _update(self, names: tuple[str, ...], *, goes_on: bool = False) -> None:
         snapshot = self.snapshot
         panels = [BY_NAME[name] for name in names if name in BY_NAME]
         data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
-        update_together(zip((self._charts[panel.name] for panel in panels), data, strict=True))
+        charts = (self._charts[panel.name] for panel in panels)
+        update_charts(zip(charts, data, strict=True), goes_on=goes_on)
         if "temperature" in names:
             self.query_one(LayerPanel).snapshot = snapshot
         if "alerts" in names:
