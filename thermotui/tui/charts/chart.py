@@ -84,6 +84,10 @@ class Chart(CellWidget, can_focus=True):
         self.view.link(self, redraw_together)
         self.redraw()
 
+    @property
+    def drawable(self) -> bool:
+        return super().drawable and not self.view.telling
+
     def watch_data(self) -> None:
         self.redraw()
 
@@ -151,22 +155,33 @@ class Chart(CellWidget, can_focus=True):
         """Show these steps on this and every linked chart; None for the whole run."""
         self.view.show(x_range)
 
-    def zoom_x(self, factor: float, at: float | None = None) -> None:
-        """Show 1/factor of the steps, keeping step `at` (the cursor, or the middle) where it is."""
+    def zoomed(self, factor: float, at: float | None = None) -> tuple[float, float] | None:
+        """1/factor of the steps now shown, with step `at` (the cursor, or the middle) where it is; None for all."""
         start, end = self.shown_range
         pivot = at if at is not None else self.view.cursor
         if pivot is None or not start <= pivot <= end:
             pivot = (start + end) / 2
-        self.view.show(self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor))
+        return self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor)
 
-    def pan_x(self, fraction: float) -> None:
-        """Move by a fraction of what is shown, to later steps if positive, but not out of the run."""
+    def panned(self, fraction: float) -> tuple[float, float] | None:
+        """What is now shown, moved by a fraction of it, to later steps if positive, but not out of the run.
+
+        None where there is no room to move.
+        """
         start, end = self.shown_range
         first, last = self.data.extent() if self.data else (start, end)
         room = min(first - start, 0.0), max(last + SMALLEST_SPAN / 2 - end, 0.0)
         shift = min(max(fraction * (end - start), room[0]), room[1])
-        if shift:
-            self.view.show((start + shift, end + shift))
+        return (start + shift, end + shift) if shift else None
+
+    def zoom_x(self, factor: float, at: float | None = None) -> None:
+        """Show what `zoomed` says."""
+        self.view.show(self.zoomed(factor, at))
+
+    def pan_x(self, fraction: float) -> None:
+        """Show what `panned` says, if anything."""
+        if (moved := self.panned(fraction)) is not None:
+            self.view.show(moved)
 
     def set_y_range(self, y_range: tuple[float, float] | None) -> None:
         """Show these values; None to fit the data again."""

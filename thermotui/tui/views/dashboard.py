@@ -70,6 +70,7 @@ class Dashboard(View):
     }
     """
 
+    moves = True
     full: reactive[str] = reactive("", init=False)
     """The panel that has the whole stage; empty for all."""
 

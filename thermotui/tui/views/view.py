@@ -56,6 +56,8 @@ class View(Backdrop):
     """Selector of what has the focus when the view is shown; empty for nothing."""
     several: ClassVar[bool] = False
     """Whether the view shows the marked runs beside the selected one."""
+    moves: ClassVar[bool] = False
+    """Whether the keys move what it shows along the steps of one run."""
 
     snapshots: reactive[tuple[RunSnapshot, ...]] = reactive((), repaint=False)
     """The runs shown, the selected one first."""
