@@ -165,9 +165,15 @@ class MainScreen(ChartScreen):
         """Say what is needed for what is shown."""
         if not self.is_mounted or not self.query(Stage):
             return
-        self._answers.query = self._question(self.steps.x_range)
+        self._ask(self._question(self.steps.x_range))
+
+    def _ask(self, question: Query) -> None:
+        self._answers.query = question
+        self._plan()
+
+    def _plan(self) -> None:
+        """Look ahead soon, but not before what is known is drawn."""
         if self.stage.view.moves and not self._looking_ahead:
-            # Not before what is known has been drawn.
             self._looking_ahead = True
             self.set_timer(AHEAD_SECONDS, self._look_ahead)
 
@@ -187,6 +193,7 @@ class MainScreen(ChartScreen):
     def _look_ahead(self) -> None:
         """Have what the next key may ask for answered before it does."""
         self._looking_ahead = False
+        self._answers.query = self._question(self.steps.x_range)
         self._answers.ahead = tuple(map(self._question, self.next_ranges())) if self.stage.view.moves else ()
 
     def on_view_asks(self) -> None:
@@ -194,9 +201,15 @@ class MainScreen(ChartScreen):
         self.ask()
 
     def _steps_changed(self) -> None:
-        self.ask()
-        held = self._answers.held(self._answers.query)
-        if held is not None and not self.paused:
+        if not self.is_mounted or not self.query(Stage):
+            return
+        question = self._question(self.steps.x_range)
+        held = None if self.paused else self._answers.held(question)
+        if held is None:
+            self._ask(question)
+        else:
+            # Whether it is still the newest answer is asked once it is drawn.
+            self._plan()
             self._keep((held,))
             self._show_snapshots()
         self._show_status()
