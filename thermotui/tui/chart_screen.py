@@ -51,8 +51,8 @@ class ChartScreen(Screen[None], Backdrop):
         """The chart that keys move: the focused one, or else the first shown with data."""
         if isinstance(self.focused, Chart):
             return self.focused
-        charts = [chart for chart in self.stage.view.query(Chart) if chart.display and chart.data is not None]
-        return charts[0] if charts else None
+        shown = (chart for chart in self.stage.view.charts() if chart.display and chart.data is not None)
+        return next(shown, None)
 
     def action_pan(self, direction: int) -> None:
         """Move all charts by a quarter of what they show; in the log browser, by a column."""
@@ -98,7 +98,7 @@ class ChartScreen(Screen[None], Backdrop):
     def action_zoom_all(self) -> None:
         """The whole run and all values on every chart."""
         self.steps.show(None)
-        for chart in self.stage.view.query(Chart):
+        for chart in self.stage.view.charts():
             chart.set_y_range(None)
 
     def action_follow_latest(self) -> None:

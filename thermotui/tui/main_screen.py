@@ -125,6 +125,11 @@ class MainScreen(ChartScreen):
         yield Line(id="status")
         yield Line(id="grow")
 
+    @property
+    def _up(self) -> bool:
+        """Whether there is anything to show things on: not yet, and no more while the screen is taken down."""
+        return self.is_mounted and self._first_stage.is_attached
+
     def on_mount(self) -> None:
         """Every change of what the charts show is a new question."""
         self.steps.subscribe(self._steps_changed)
@@ -163,7 +168,7 @@ class MainScreen(ChartScreen):
 
     def ask(self) -> None:
         """Say what is needed for what is shown."""
-        if not self.is_mounted or not self.query(Stage):
+        if not self._up:
             return
         self._ask(self._question(self.steps.x_range))
 
@@ -183,7 +188,7 @@ class MainScreen(ChartScreen):
         cursor = self.steps.cursor
         query = Query(
             runs=tuple(runs)[:MAXIMUM_MARKED] if self.stage.view.several else tuple(runs)[:1] if self.selected else (),
-            steps=None if steps is None else (max(0, int(steps[0])), max(0, int(steps[1]) + 1)),
+            steps=None if steps is None else _whole_steps(steps),
             columns=_columns(self.size.width),
             at=None if cursor is None else max(0, int(cursor)),
             smoothing=self.look.smoothing,
@@ -193,15 +198,20 @@ class MainScreen(ChartScreen):
     def _look_ahead(self) -> None:
         """Have what the next key may ask for answered before it does."""
         self._looking_ahead = False
-        self._answers.query = self._question(self.steps.x_range)
-        self._answers.ahead = tuple(map(self._question, self.next_ranges())) if self.stage.view.moves else ()
+        self._answers.query = now = self._question(self.steps.x_range)
+        ranges = self.next_ranges() if self.stage.view.moves else ()
+        # A view asks alike for any part of a run, and otherwise for the whole.
+        alike = now if now.steps is not None or not ranges else self._question(ranges[0])
+        self._answers.ahead = tuple(
+            self._question(None) if steps is None else replace(alike, steps=_whole_steps(steps)) for steps in ranges
+        )
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""
         self.ask()
 
     def _steps_changed(self) -> None:
-        if not self.is_mounted or not self.query(Stage):
+        if not self._up:
             return
         question = self._question(self.steps.x_range)
         held = None if self.paused else self._answers.held(question)
@@ -216,7 +226,7 @@ class MainScreen(ChartScreen):
 
     def take(self, tick: Tick) -> None:
         """Show what is new."""
-        if not self.query(Stage):
+        if not self._up:
             # A tick that was under way while the screen is taken down.
             return
         self.runs = tick.summaries
@@ -250,7 +260,7 @@ class MainScreen(ChartScreen):
         return arrange(runs, self.words, self.order, self.grouping)
 
     def _show(self) -> None:
-        if not self.query(Stage):
+        if not self._up:
             # A filter that was just typed, while the screen is taken down.
             return
         arranged = self._arranged()
@@ -429,6 +439,11 @@ class MainScreen(ChartScreen):
         self.paused = not self.paused
         self.ask()
         self._show_status()
+
+
+def _whole_steps(steps: tuple[float, float]) -> tuple[int, int]:
+    """The first and the last step to ask for where these are shown."""
+    return max(0, int(steps[0])), max(0, int(steps[1]) + 1)
 
 
 def _columns(width: int) -> int:

@@ -45,7 +45,7 @@ class CellWidget(Widget):
     @property
     def drawable(self) -> bool:
         """Whether there is anything to draw on."""
-        return self.is_mounted and self.size.width > 0 and self.size.height > 0
+        return self.is_mounted and bool(self.size)
 
     def redraw(self) -> None:
         """Draw anew and repaint the cells that differ from those on the screen, and no others."""

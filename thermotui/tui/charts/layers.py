@@ -79,7 +79,7 @@ class LayerRows(CellWidget, can_focus=True):
 
     @property
     def drawable(self) -> bool:
-        return super().drawable and not self.view.telling
+        return not self.view.telling and super().drawable
 
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)

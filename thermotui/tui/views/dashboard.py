@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,10 @@ class Dashboard(View):
         holders = focused.ancestors_with_self if focused else ()
         names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
         self.full = names[0] if names else self._shown[0]
+
+    def charts(self) -> Iterable[Chart]:
+        """All charts, without looking for them among everything else."""
+        return self._charts.values()
 
     @property
     def shown(self) -> tuple[str, ...]:
