@@ -130,7 +130,7 @@ class Poller(threading.Thread):
         return None
 
     def _keep(self, query: Query, snapshots: tuple[RunSnapshot, ...]) -> None:
-        """Keep an answer about one run, and no other that has fewer rows than it."""
+        """Keep an answer about one run, and none of another length; those that may be next outlast the others."""
         if len(query.runs) != 1 or not snapshots:
             return
         (new,) = snapshots
@@ -139,7 +139,7 @@ class Poller(threading.Thread):
             for asked, answer in self._answers.items()
             if asked != query and (answer.path, answer.lengths) == (new.path, new.lengths)
         }
-        kept = [*alike.items(), (query, new)]
+        kept = [*sorted(alike.items(), key=lambda item: item[0] in self._ahead), (query, new)]
         self._answers = dict(kept[-KEPT_ANSWERS:])
 
 
