@@ -128,7 +128,7 @@ class MainScreen(ChartScreen):
     @property
     def _up(self) -> bool:
         """Whether there is anything to show things on: not yet, and no more while the screen is taken down."""
-        return self.is_mounted and self._first_stage.is_attached
+        return self._first_stage.is_attached
 
     def on_mount(self) -> None:
         """Every change of what the charts show is a new question."""
@@ -168,7 +168,7 @@ class MainScreen(ChartScreen):
 
     def ask(self) -> None:
         """Say what is needed for what is shown."""
-        if not self._up:
+        if not self.is_mounted or not self._up:
             return
         self._ask(self._question(self.steps.x_range))
 
@@ -211,7 +211,7 @@ class MainScreen(ChartScreen):
         self.ask()
 
     def _steps_changed(self) -> None:
-        if not self._up:
+        if not self.is_mounted or not self._up:
             return
         question = self._question(self.steps.x_range)
         held = None if self.paused else self._answers.held(question)

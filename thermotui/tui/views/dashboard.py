@@ -151,7 +151,8 @@ class Dashboard(View):
     def ask(self, query: Query) -> Query:
         """The columns of the panels shown. Over part of a run, whose buckets stay, as many points as a chart shows."""
         if query.steps is not None:
-            dots = max((chart.columns for chart in self._charts.values() if chart.display), default=0)
+            # All are as wide, but for a cell.
+            dots = next((self._charts[name].columns for name in self._shown if name in self._charts), 0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
         return replace(query, fields=_fields(self._shown))
 
