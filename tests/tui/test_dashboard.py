@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.tui import scripted
-from tests.tui.driving import press, screen, settle, text_of, wait_for
+from tests.tui.driving import main_screen, press, screen, settle, text_of, wait_for
+from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import ChartData
 from thermotui.tui.charts.turns import update_charts
@@ -153,3 +154,28 @@ async def test_words_of_a_log_never_drive_the_terminal(tmp_path: Path) -> None:
             text = text_of(pilot)
             assert not any(ord(character) < 32 and character != "\n" for character in text), view
             assert "\x9b" not in text
+
+
+async def test_a_key_shows_at_once_what_was_read_ahead(finished: Path) -> None:
+    async with screen([finished], size=(160, 40)) as pilot:
+        await press(pilot, "plus", "l")
+        main = main_screen(pilot)
+        answers = main._answers
+        for key in ("l", "h", "plus", "minus"):
+            for _ in range(1000):
+                await pilot.pause(0.02)
+                if answers.ahead and all(map(answers.held, answers.ahead)):
+                    break
+            drawn: list[RunSnapshot] = []
+
+            def note(charts: object, drawn: list[RunSnapshot] = drawn) -> None:
+                drawn.append(main.stage.snapshots[0])
+
+            main.steps.link(pilot, note)
+            await pilot.pause(0.05)
+            await pilot.press(key)
+            main.steps.unlink(pilot, note)
+            held = answers.held(main._question(main.steps.x_range))
+            assert held is not None and drawn == [held], "the first picture after a key is that of the answer"
+            await settle(pilot)
+            assert main.stage.snapshots == (held,), "which stays when the log is asked whether it is the newest"

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from tests.tui import scripted
 from thermotui.analysis.snapshot import Query, Tick
+from thermotui.analysis.workspace import Workspace
 from thermotui.errors import InputError
 from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.poller import Poller
@@ -147,3 +149,68 @@ def test_a_live_run_is_followed_through_the_process(tmp_path: Path) -> None:
         writer.close()
     assert first is not None and first.snapshots[0].summary.step == 499
     assert newest is not None and newest.curves["steps"].step_last[-1] == 599
+
+
+class _Workspaces:
+    """Answers as the reading process does, and keeps what it was asked."""
+
+    def __init__(self, path: Path) -> None:
+        self.workspace = Workspace([path])
+        self.queries: list[Query] = []
+
+    def ask(self, query: Query) -> Tick | None:
+        self.queries.append(query)
+        return self.workspace.tick(query)
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_may_be_next_is_answered_ahead_and_not_read_again(finished: Path) -> None:
+    reading, mailbox = _Workspaces(finished), Mailbox()
+    poller = Poller(reading, 60.0, mailbox)
+    now, later = (Query((str(finished),), (("thermo", ("heat",)),), steps) for steps in ((0, 100), (50, 150)))
+    poller.query, poller.ahead = now, (later,)
+    poller.start()
+    _until(lambda: poller.held(later) is not None)
+    first = mailbox.take()
+    assert first is not None and first.snapshots == (poller.held(now),), "only what is shown goes to the screen"
+    ahead = poller.held(later)
+    assert ahead is not None and ahead.curves["thermo"].step_last[-1] == 160
+    poller.query = later
+    _until(lambda: poller.idle)
+    second = mailbox.take()
+    assert second is not None and second.snapshots == (ahead,), "the answer itself: nothing was read for it"
+    assert [query.purpose for query in reading.queries] == ["shown", "ahead", "held"]
+    poller.stop()
+    poller.join(5)
+    reading.workspace.close()
+
+
+def test_an_answer_that_was_kept_is_given_up_once_there_are_more_rows(tmp_path: Path) -> None:
+    path = tmp_path / "live.h5"
+    writer = scripted.live_log(path)
+    reading = _Workspaces(path)
+    poller = Poller(reading, 60.0, Mailbox())
+    now, later = (Query((str(path),), (("steps", ("loss",)),), steps) for steps in (None, (400, 2000)))
+    poller.query, poller.ahead = now, (later,)
+    poller.start()
+    _until(lambda: poller.held(later) is not None)
+    old = poller.held(later)
+    scripted.write_rows(writer, 500, 600)
+    writer.flush()
+    # Nothing has told the poller of the new rows yet.
+    poller.query = later
+    _until(lambda: poller.idle and poller.held(later) is not old)
+    newer = poller.held(later)
+    assert old is not None and old.curves["steps"].step_last[-1] == 499
+    assert newer is not None and newer.curves["steps"].step_last[-1] == 599
+    assert poller.held(now) is None, "it has fewer rows"
+    poller.stop()
+    poller.join(5)
+    reading.workspace.close()
+    writer.close()

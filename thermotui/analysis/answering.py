@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ def take_snapshot(
     for stream, names in query.fields:
         start, stop = _rows_around(log, lengths[stream], stream, first, last)
         if stop > start:
-            curves[stream] = log.overview(stream, names, start, stop, query.columns)
+            # How often each figure was measured is not drawn, and as large as all else.
+            curves[stream] = replace(log.overview(stream, names, start, stop, query.columns), measured={})
             if query.smoothing and stream in SMOOTHED:
                 curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
     return RunSnapshot(

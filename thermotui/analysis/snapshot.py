@@ -6,7 +6,7 @@ Imports nothing heavy: the screen asks before it has imported what it draws the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from thermotui.detect.intervals import Interval
     from thermotui.runlog.overview import Overview
     from thermotui.runlog.schema import Header
+
+Purpose = Literal["shown", "ahead", "held"]
 
 SMOOTHED = ("steps", "reservoir")
 """Streams of noisy values. Running totals have no noise to smooth: an exponential mean would only lag behind them."""
@@ -40,6 +42,9 @@ class Query:
     steps [first, last] on the x axis, None for the whole run. columns: the number of buckets worth having, that is
     twice the dots across a chart. smoothing: half-life in rows of the exponential mean that replaces the means, 0 for
     none. at: the step under the cursor, None without one.
+
+    purpose: "shown" now; "ahead", to be kept until it is shown, which is answered in any case; "held", now shown from
+    the answer that was kept, so that another is wanted only where that has become old.
     """
 
     runs: tuple[str, ...] = ()
@@ -51,6 +56,7 @@ class Query:
     autocorrelation: bool = False
     balance: bool = False
     rows: RowsQuery | None = None
+    purpose: Purpose = "shown"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from thermotui.analysis.answering import take_snapshot
@@ -22,6 +22,8 @@ SEARCH_INTERVAL = 2.0
 """Seconds between two looks for new files: a directory on a network file system is slow to list."""
 SETTLED = ("finished", "failed", "interrupted", "crashed", "empty")
 """States of runs that write no more: until their file changes they are not opened again."""
+REMEMBERED_ANSWERS = 32
+"""Questions about a run of which it is known what the log was like when they were answered."""
 
 
 @dataclass
@@ -30,6 +32,7 @@ class _Run:
     looked: when, in seconds since 1970.
 
     log: None while nothing is asked of a settled run. complete: whether `follower` and the curves have every row.
+    shown: what the newest answer that is shown was made of; answered: what each of the last answers was.
     """
 
     file: Path
@@ -42,6 +45,7 @@ class _Run:
     looked: float = 0.0
     looked_closely: float = -math.inf
     shown: tuple[object, ...] | None = None
+    answered: dict[Query, tuple[object, ...]] = field(default_factory=dict)
 
     def opened(self) -> RunLogReader:
         """The log, opened where it is not."""
@@ -235,11 +239,19 @@ class Workspace:
     def _answer(self, run: _Run, summary: RunSummary, follower: AlertFollower, query: Query) -> RunSnapshot | None:
         log = run.opened()
         lengths = {stream: log.length(stream) for stream in STREAMS}
-        shown = (query, replace(summary, age=0.0), tuple(lengths.values()), follower.alerts)
-        if shown == run.shown:
+        question = replace(query, purpose="shown")
+        made_of = (question, replace(summary, age=0.0), tuple(lengths.values()), follower.alerts)
+        if query.purpose == "held" and run.answered.get(question) == made_of:
+            run.shown = made_of
+        if query.purpose != "ahead" and run.shown == made_of:
             return None
         snapshot = take_snapshot(log, lengths, summary, follower, query)
-        run.shown = shown
+        if query.purpose != "ahead":
+            run.shown = made_of
+        run.answered.pop(question, None)
+        run.answered[question] = made_of
+        while len(run.answered) > REMEMBERED_ANSWERS:
+            del run.answered[next(iter(run.answered))]
         return snapshot
 
     def _break(self, path: str, reason: str) -> None:

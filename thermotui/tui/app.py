@@ -20,7 +20,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 
-from thermotui.analysis.snapshot import Query, Tick
+from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.charts.raster import Mode
@@ -79,7 +79,7 @@ class WatchApp(App[None]):
         self.poller = poller
         session = self.settings.session
         self.main = MainScreen(
-            session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take, self._ask
+            session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take, poller
         )
         self.main.restore(session)
         preferences = self.settings.preferences
@@ -175,10 +175,6 @@ class WatchApp(App[None]):
         elif self.poller.mailbox.failure:
             self.failure = self.poller.mailbox.failure
             self.exit(return_code=2)
-
-    def _ask(self, query: Query) -> None:
-        """Ask the log, at the next tick that is due or at once."""
-        self.poller.query = query
 
     def action_redraw(self) -> None:
         """Send every cell again; otherwise only those that differ are sent."""

@@ -17,7 +17,7 @@ from thermotui.tui.attention import SNOOZE_MINUTES, acknowledgement, alert_key, 
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import LayerRows
 from thermotui.tui.charts.raster import MODES
-from thermotui.tui.charts.view import StepView
+from thermotui.tui.charts.view import StepView, widened
 from thermotui.tui.stage import Stage
 from thermotui.tui.views.view import SCALE_CHOICES, Look
 from thermotui.tui.widgets.backdrop import Backdrop
@@ -38,6 +38,8 @@ class ChartScreen(Screen[None], Backdrop):
     def __init__(self, save_to: Path) -> None:
         super().__init__()
         self.steps = StepView()
+        self._moved: tuple[str, int] = "pan", 1
+        """The last move along the steps, by keys."""
         self.save_to = save_to
 
     @property
@@ -49,8 +51,8 @@ class ChartScreen(Screen[None], Backdrop):
         """The chart that keys move: the focused one, or else the first shown with data."""
         if isinstance(self.focused, Chart):
             return self.focused
-        charts = [chart for chart in self.stage.view.query(Chart) if chart.display and chart.data is not None]
-        return charts[0] if charts else None
+        shown = (chart for chart in self.stage.view.charts() if chart.display and chart.data is not None)
+        return next(shown, None)
 
     def action_pan(self, direction: int) -> None:
         """Move all charts by a quarter of what they show; in the log browser, by a column."""
@@ -60,12 +62,28 @@ class ChartScreen(Screen[None], Backdrop):
         if isinstance(view, LogBrowser):
             view.columns(direction)
         elif chart := self.chart():
+            self._moved = "pan", direction
             chart.pan_x(direction * PAN)
 
     def action_zoom(self, direction: int) -> None:
         """Zoom all charts about the cursor, or about their middle."""
         if chart := self.chart():
+            self._moved = "zoom", direction
             chart.zoom_x(ZOOM if direction > 0 else 1 / ZOOM)
+
+    def next_ranges(self) -> tuple[tuple[float, float] | None, ...]:
+        """The steps that the next key may ask for, the likeliest first: the last move once more, then the others."""
+        chart = self.chart()
+        if chart is None:
+            return ()
+        moves = dict.fromkeys((self._moved, ("pan", 1), ("pan", -1), ("zoom", 1), ("zoom", -1)))
+        ranges = []
+        for kind, direction in moves:
+            if kind == "zoom":
+                ranges.append(widened(chart.zoomed(ZOOM if direction > 0 else 1 / ZOOM)))
+            elif (moved := chart.panned(direction * PAN)) is not None:
+                ranges.append(widened(moved))
+        return tuple(each for each in dict.fromkeys(ranges) if each != self.steps.x_range)
 
     def action_zoom_values(self, direction: int) -> None:
         """Zoom the value axis of one chart."""
@@ -80,7 +98,7 @@ class ChartScreen(Screen[None], Backdrop):
     def action_zoom_all(self) -> None:
         """The whole run and all values on every chart."""
         self.steps.show(None)
-        for chart in self.stage.view.query(Chart):
+        for chart in self.stage.view.charts():
             chart.set_y_range(None)
 
     def action_follow_latest(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual import on
 from textual.app import ComposeResult
@@ -39,10 +39,24 @@ SIDE_WIDTH = 26
 SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-wide": 32}
 """Cells that the list of runs takes, by the class of the screen that decides: as the style sheet below has it."""
 MAXIMUM_MARKED = 8
+AHEAD_SECONDS = 0.01
+"""Time after a key before it is asked what the next one may show."""
 KEPT_SNAPSHOTS = 2
 """Runs last shown that are still at hand when one goes back to them."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
+
+
+class Answers(Protocol):
+    """Who answers questions about the log."""
+
+    query: Query
+    """What is shown now: asked anew as often as the run may have got rows."""
+    ahead: tuple[Query, ...]
+    """What may be shown next, the likeliest first."""
+
+    def held(self, query: Query) -> RunSnapshot | None:
+        """The answer, where it is known already."""
 
 
 class MainScreen(ChartScreen):
@@ -88,13 +102,12 @@ class MainScreen(ChartScreen):
         """The screen can show what is read."""
 
     def __init__(
-        self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None], tell: Callable[[Query], None]
+        self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None], answers: Answers
     ) -> None:
-        """waiting: gives what has been read by the time that the screen is first drawn. tell: gets another question for
-        the log, before what is known is drawn: it is being answered meanwhile.
-        """
+        """waiting: gives what has been read by the time that the screen is first drawn. answers: who is asked."""
         super().__init__(save_to)
-        self._tell = tell
+        self._answers = answers
+        self._looking_ahead = False
         self.runs: tuple[RunSummary, ...] = ()
         self.snapshots: dict[str, RunSnapshot] = {}
         self._first_stage = Stage(self.steps, view, id="stage")
@@ -111,6 +124,11 @@ class MainScreen(ChartScreen):
             yield self._first_stage
         yield Line(id="status")
         yield Line(id="grow")
+
+    @property
+    def _up(self) -> bool:
+        """Whether there is anything to show things on: not yet, and no more while the screen is taken down."""
+        return self._first_stage.is_attached
 
     def on_mount(self) -> None:
         """Every change of what the charts show is a new question."""
@@ -150,30 +168,65 @@ class MainScreen(ChartScreen):
 
     def ask(self) -> None:
         """Say what is needed for what is shown."""
-        if not self.is_mounted or not self.query(Stage):
+        if not self.is_mounted or not self._up:
             return
+        self._ask(self._question(self.steps.x_range))
+
+    def _ask(self, question: Query) -> None:
+        self._answers.query = question
+        self._plan()
+
+    def _plan(self) -> None:
+        """Look ahead soon, but not before what is known is drawn."""
+        if self.stage.view.moves and not self._looking_ahead:
+            self._looking_ahead = True
+            self.set_timer(AHEAD_SECONDS, self._look_ahead)
+
+    def _question(self, steps: tuple[float, float] | None) -> Query:
+        """What is needed to show these steps, None for the whole run."""
         runs = dict.fromkeys(path for path in (self.selected, *self.marked) if path)
-        steps, cursor = self.steps.x_range, self.steps.cursor
+        cursor = self.steps.cursor
         query = Query(
             runs=tuple(runs)[:MAXIMUM_MARKED] if self.stage.view.several else tuple(runs)[:1] if self.selected else (),
-            steps=None if steps is None else (max(0, int(steps[0])), max(0, int(steps[1]) + 1)),
+            steps=None if steps is None else _whole_steps(steps),
             columns=_columns(self.size.width),
             at=None if cursor is None else max(0, int(cursor)),
             smoothing=self.look.smoothing,
         )
-        self._tell(self.stage.ask(query))
+        return self.stage.ask(query)
+
+    def _look_ahead(self) -> None:
+        """Have what the next key may ask for answered before it does."""
+        self._looking_ahead = False
+        self._answers.query = now = self._question(self.steps.x_range)
+        ranges = self.next_ranges() if self.stage.view.moves else ()
+        # A view asks alike for any part of a run, and otherwise for the whole.
+        alike = now if now.steps is not None or not ranges else self._question(ranges[0])
+        self._answers.ahead = tuple(
+            self._question(None) if steps is None else replace(alike, steps=_whole_steps(steps)) for steps in ranges
+        )
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""
         self.ask()
 
     def _steps_changed(self) -> None:
-        self.ask()
+        if not self.is_mounted or not self._up:
+            return
+        question = self._question(self.steps.x_range)
+        held = None if self.paused else self._answers.held(question)
+        if held is None:
+            self._ask(question)
+        else:
+            # Whether it is still the newest answer is asked once it is drawn.
+            self._plan()
+            self._keep((held,))
+            self._show_snapshots()
         self._show_status()
 
     def take(self, tick: Tick) -> None:
         """Show what is new."""
-        if not self.query(Stage):
+        if not self._up:
             # A tick that was under way while the screen is taken down.
             return
         self.runs = tick.summaries
@@ -207,7 +260,7 @@ class MainScreen(ChartScreen):
         return arrange(runs, self.words, self.order, self.grouping)
 
     def _show(self) -> None:
-        if not self.query(Stage):
+        if not self._up:
             # A filter that was just typed, while the screen is taken down.
             return
         arranged = self._arranged()
@@ -218,13 +271,17 @@ class MainScreen(ChartScreen):
         self.query_one(HeaderLine).show(
             None if self.selected in problems else self.snapshots.get(self.selected), problems.get(self.selected, "")
         )
-        paths = dict.fromkeys((self.selected, *(self.marked if self.stage.view.several else ())))
         self.stage.selected = self.selected
         self.stage.summaries = tuple(summary for _, summary in arranged)
+        self._show_snapshots()
+        self._show_status()
+
+    def _show_snapshots(self) -> None:
+        paths = dict.fromkeys((self.selected, *(self.marked if self.stage.view.several else ())))
+        problems = {summary.path for summary in self.runs if summary.problem}
         self.stage.snapshots = tuple(
             self.snapshots[path] for path in paths if path in self.snapshots and path not in problems
         )
-        self._show_status()
 
     def _show_status(self) -> None:
         steps = self.steps
@@ -382,6 +439,11 @@ class MainScreen(ChartScreen):
         self.paused = not self.paused
         self.ask()
         self._show_status()
+
+
+def _whole_steps(steps: tuple[float, float]) -> tuple[int, int]:
+    """The first and the last step to ask for where these are shown."""
+    return max(0, int(steps[0])), max(0, int(steps[1]) + 1)
 
 
 def _columns(width: int) -> int:

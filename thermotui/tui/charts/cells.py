@@ -35,6 +35,8 @@ class CellWidget(Widget):
         """That of the widget, which Textual works out anew from all that it stands in whenever it is asked."""
         self._styles: dict[tuple[int, int], Style] = {}
         self._place = Place(self)
+        self._decoration = -1, False
+        """Whether anything is left to Textual to draw, behind the number of changes of styles it was found after."""
         self._numbers: NDArray[np.uint32] | None = None
         """The painter's numbers of the styles, by foreground and background role; NO_NUMBER where not yet asked."""
 
@@ -50,7 +52,7 @@ class CellWidget(Widget):
     @property
     def drawable(self) -> bool:
         """Whether there is anything to draw on."""
-        return self.is_mounted and self.size.width > 0 and self.size.height > 0
+        return self.is_mounted and bool(self.size)
 
     def redraw(self) -> None:
         """Draw anew and repaint the cells that differ from those on the screen, and no others."""
@@ -144,6 +146,13 @@ class CellWidget(Widget):
 
     def _decorated(self) -> bool:
         """Whether anything around or over the frame is left to Textual to draw."""
+        # Textual counts the changes of styles; what lies around a widget can make it more transparent.
+        changes = sum(node.styles._cache_key for node in self.ancestors_with_self)
+        if changes != self._decoration[0]:
+            self._decoration = changes, self._find_decoration()
+        return self._decoration[1]
+
+    def _find_decoration(self) -> bool:
         styles = self.styles
         return bool(
             self.gutter.totals != (0, 0)

@@ -93,6 +93,10 @@ class Chart(CellWidget, can_focus=True):
         self.view.link(self, redraw_together)
         self.redraw()
 
+    @property
+    def drawable(self) -> bool:
+        return not self.view.telling and super().drawable
+
     def watch_data(self) -> None:
         self.redraw()
 
@@ -113,12 +117,14 @@ class Chart(CellWidget, can_focus=True):
     @property
     def shown_range(self) -> tuple[float, float]:
         """The steps now shown, half-open."""
-        data = self.data
+        return self.view.x_range or self.range_in(self.layout_cells)
+
+    def range_in(self, place: Layout) -> tuple[float, float]:
+        """The steps shown where the plot lies there."""
+        data, columns = self.data, place.cells * GLYPHS[self.mode].across
         if data is None:
-            return self.view.resolve((0.0, 1.0), self.columns, growing=False)
-        return self.view.resolve(
-            data.extent(), self.columns, growing=data.growing, planned=data.planned, least=data.least
-        )
+            return self.view.resolve((0.0, 1.0), columns, growing=False)
+        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
 
     @property
     def shown_axis(self) -> Axis | None:
@@ -138,8 +144,8 @@ class Chart(CellWidget, can_focus=True):
         """Draw the data at the present range and scale."""
         return frames_of((self,))[0]
 
-    def sketch(self, columns: tuple[Columns, ...], x_range: tuple[float, float]) -> Sketch:
-        """What to draw of the data over that range, given in the columns of the plot; chooses the value axis."""
+    def sketch(self, columns: tuple[Columns, ...], place: Layout, x_range: tuple[float, float]) -> Sketch:
+        """What to draw of the data over that range, given in the columns of the plot there; chooses the value axis."""
         data = self.data
         assert data is not None
         if self._y_range is not None:
@@ -152,7 +158,7 @@ class Chart(CellWidget, can_focus=True):
             goes_on = followed and self._x_range is not None and x_range[0] == self._x_range[0]
             self._axis = sticky_axis(self._axis, low, high, self.scale, smallest, growing=goes_on, totals=data.totals)
         self._x_range = x_range
-        place, cursor = self.layout_cells, self.view.cursor
+        cursor = self.view.cursor
         asked = data, cursor, place.width, self.mode
         if self._header[0] != asked:
             self._header = asked, header_parts(data, cursor, place.width, ascii_only=self.mode == "ascii")
@@ -169,22 +175,33 @@ class Chart(CellWidget, can_focus=True):
         """Show these steps on this and every linked chart; None for the whole run."""
         self.view.show(x_range)
 
-    def zoom_x(self, factor: float, at: float | None = None) -> None:
-        """Show 1/factor of the steps, keeping step `at` (the cursor, or the middle) where it is."""
+    def zoomed(self, factor: float, at: float | None = None) -> tuple[float, float] | None:
+        """1/factor of the steps now shown, with step `at` (the cursor, or the middle) where it is; None for all."""
         start, end = self.shown_range
         pivot = at if at is not None else self.view.cursor
         if pivot is None or not start <= pivot <= end:
             pivot = (start + end) / 2
-        self.view.show(self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor))
+        return self._within(pivot - (pivot - start) / factor, pivot + (end - pivot) / factor)
 
-    def pan_x(self, fraction: float) -> None:
-        """Move by a fraction of what is shown, to later steps if positive, but not out of the run."""
+    def panned(self, fraction: float) -> tuple[float, float] | None:
+        """What is now shown, moved by a fraction of it, to later steps if positive, but not out of the run.
+
+        None where there is no room to move.
+        """
         start, end = self.shown_range
         first, last = self.data.extent() if self.data else (start, end)
         room = min(first - start, 0.0), max(last + SMALLEST_SPAN / 2 - end, 0.0)
         shift = min(max(fraction * (end - start), room[0]), room[1])
-        if shift:
-            self.view.show((start + shift, end + shift))
+        return (start + shift, end + shift) if shift else None
+
+    def zoom_x(self, factor: float, at: float | None = None) -> None:
+        """Show what `zoomed` says."""
+        self.view.show(self.zoomed(factor, at))
+
+    def pan_x(self, fraction: float) -> None:
+        """Show what `panned` says, if anything."""
+        if (moved := self.panned(fraction)) is not None:
+            self.view.show(moved)
 
     def set_y_range(self, y_range: tuple[float, float] | None) -> None:
         """Show these values; None to fit the data again."""
@@ -304,15 +321,17 @@ def redraw_together(charts: Sequence[Chart]) -> None:
 
 def frames_of(charts: Sequence[Chart]) -> list[Frame]:
     """A frame for each: what shows the same steps in as many columns is reduced to them in one go."""
-    filled = [(index, chart.data, chart) for index, chart in enumerate(charts) if chart.data is not None]
-    alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Chart]]] = {}
-    for index, data, chart in filled:
-        alike.setdefault((chart.shown_range, chart.layout_cells.cells, chart.mode), []).append((index, data, chart))
+    alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Layout]]] = {}
+    for index, chart in enumerate(charts):
+        if chart.data is not None:
+            place = chart.layout_cells
+            group = alike.setdefault((chart.range_in(place), place.cells, chart.mode), [])
+            group.append((index, chart.data, place))
     sketches: dict[int, Sketch] = {}
     for (x_range, cells, mode), group in alike.items():
         columns = columns_of_all([data for _, data, _ in group], x_range, cells, mode)
-        for (index, _, chart), own in zip(group, columns, strict=True):
-            sketches[index] = chart.sketch(own, x_range)
+        for (index, _, place), own in zip(group, columns, strict=True):
+            sketches[index] = charts[index].sketch(own, place, x_range)
     drawn = dict(zip(sketches, draw_all(tuple(sketches.values())), strict=True))
     return [
         chart.mark_drag(drawn[index]) if index in drawn else blank(chart.size.height, chart.size.width)

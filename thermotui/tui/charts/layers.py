@@ -77,6 +77,10 @@ class LayerRows(CellWidget, can_focus=True):
     def on_unmount(self) -> None:
         self.view.unlink(self, redraw_each)
 
+    @property
+    def drawable(self) -> bool:
+        return not self.view.telling and super().drawable
+
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)
         self.redraw()

@@ -51,37 +51,36 @@ def span_bits(top: Floats, bottom: Floats, rows: int, mode: Mode) -> NDArray[np.
     """Bits [..., rows, cells] of the dots from `top` to `bottom`, heights [..., columns] in [0, 1] from the bottom up.
 
     rows: of cells. No dots where a height is NaN. One outside is clipped to the edge only if its span crosses the
-    picture. Dots are never laid out: of each column and row of cells the first and the last one set say which bits.
+    picture. Dots are never laid out: of each column the first and the last one set say which bits of which rows.
     """
     glyphs = GLYPHS[mode]
     dots = rows * glyphs.down
     upper, lower = (1.0 - top) * dots, (1.0 - bottom) * dots
     visible = (lower >= 0) & (upper <= dots)
-    first = np.where(visible, np.clip(upper, 0, dots - 1), dots).astype(np.int16)
-    end = np.where(visible, np.clip(lower, 0, dots - 1), -1.0).astype(np.int16) + np.int16(1)
-    above = _dots_above(rows, glyphs.down)
-    begins = np.clip(first[..., None, :] - above, 0, glyphs.down)
-    ends = np.clip(end[..., None, :] - above, 0, glyphs.down)
-    spans = begins * np.int16(glyphs.down + 1) + ends
-    bits: NDArray[np.uint8] = _span_table(mode, 0)[spans[..., :: glyphs.across]]
-    for column in range(1, glyphs.across):
-        bits |= _span_table(mode, column)[spans[..., column :: glyphs.across]]
-    return bits
+    first = np.where(visible, np.minimum(np.maximum(upper, 0), dots - 1), dots).astype(np.intp)
+    end = np.where(visible, np.minimum(np.maximum(lower, 0), dots - 1), -1.0).astype(np.intp) + 1
+    parts = []
+    for column in range(glyphs.across):
+        from_dot, before_dot = _halves(mode, rows, column)
+        part = from_dot.take(first[..., column :: glyphs.across], axis=0)
+        part &= before_dot.take(end[..., column :: glyphs.across], axis=0)
+        parts.append(part)
+    bits = parts[0] if len(parts) == 1 else parts[0] | parts[1]
+    return np.ascontiguousarray(bits.swapaxes(-1, -2))
 
 
 @lru_cache(64)
-def _dots_above(rows: int, down: int) -> NDArray[np.int16]:
-    """Rows of dots above each row of cells, [rows, 1]."""
-    return np.arange(0, rows * down, down, dtype=np.int16)[:, None]
-
-
-@lru_cache(8)
-def _span_table(mode: Mode, column: int) -> NDArray[np.uint8]:
-    """Bits of a column of a cell whose dots from `begin` to before `end` are set, at begin · (down + 1) + end."""
+def _halves(mode: Mode, rows: int, column: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Bits of one column of cells whose dots from each one on are set, and before each one: [dots + 1, rows] each."""
     glyphs = GLYPHS[mode]
-    weights = glyphs.weights[:, column]
-    ends = range(glyphs.down + 1)
-    return np.array([weights[begin:end].sum() for begin in ends for end in ends], np.uint8)
+    dots = rows * glyphs.down
+    after = np.arange(dots) >= np.arange(dots + 1)[:, None]
+    halves = (after, ~after)
+    from_dot, before_dot = (
+        (half.reshape(dots + 1, rows, glyphs.down) * glyphs.weights[:, column]).sum(axis=2, dtype=np.uint8)
+        for half in halves
+    )
+    return from_dot, before_dot
 
 
 def line_span(heights: Floats, dots: int) -> tuple[Floats, Floats]:

@@ -14,6 +14,14 @@ SMALLEST_SPAN = 2.0
 """Fewest steps a chart zooms in to."""
 
 
+def widened(x_range: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The steps shown where these were asked for: at least SMALLEST_SPAN of them."""
+    if x_range is None or x_range[1] - x_range[0] >= SMALLEST_SPAN:
+        return x_range
+    middle = (x_range[0] + x_range[1]) / 2
+    return middle - SMALLEST_SPAN / 2, middle + SMALLEST_SPAN / 2
+
+
 class StepView:
     """Shared by the charts that it links: whoever changes it, all are told and redraw.
 
@@ -27,6 +35,8 @@ class StepView:
         self.cursor: float | None = None
         self._listeners: list[Callable[[], None]] = []
         self._linked: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
+        self.telling = False
+        """Whether all that is linked is about to be drawn: what else would draw a part of it need not."""
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change."""
@@ -46,9 +56,7 @@ class StepView:
 
     def show(self, x_range: tuple[float, float] | None) -> None:
         """Show these steps, or the whole run."""
-        if x_range is not None and x_range[1] - x_range[0] < SMALLEST_SPAN:
-            middle = (x_range[0] + x_range[1]) / 2
-            x_range = middle - SMALLEST_SPAN / 2, middle + SMALLEST_SPAN / 2
+        x_range = widened(x_range)
         if (x_range, None) != (self.x_range, self.window):
             self.x_range, self.window = x_range, None
             self._tell()
@@ -91,7 +99,11 @@ class StepView:
         return first, last + max((last - first) / max(columns, 1) / 2, 1e-9)
 
     def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()
+        self.telling = True
+        try:
+            for listener in tuple(self._listeners):
+                listener()
+        finally:
+            self.telling = False
         for draw, charts in tuple(self._linked.items()):
             draw(tuple(charts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,7 @@ class Dashboard(View):
     }
     """
 
+    moves = True
     full: reactive[str] = reactive("", init=False)
     """The panel that has the whole stage; empty for all."""
 
@@ -119,6 +121,10 @@ class Dashboard(View):
         names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
         self.full = names[0] if names else self._shown[0]
 
+    def charts(self) -> Iterable[Chart]:
+        """All charts, without looking for them among everything else."""
+        return self._charts.values()
+
     @property
     def shown(self) -> tuple[str, ...]:
         """Names of the panels shown, in order."""
@@ -148,7 +154,8 @@ class Dashboard(View):
     def ask(self, query: Query) -> Query:
         """The columns of the panels shown. Over part of a run, whose buckets stay, as many points as a chart shows."""
         if query.steps is not None:
-            dots = max((chart.columns for chart in self._charts.values() if chart.display), default=0)
+            # All are as wide, but for a cell.
+            dots = next((self._charts[name].columns for name in self._shown if name in self._charts), 0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
         return replace(query, fields=_fields(self._shown))
 

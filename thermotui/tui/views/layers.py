@@ -62,6 +62,7 @@ class LayersView(View):
     }
     """
 
+    moves = True
     quantity: reactive[int] = reactive(0, init=False)
     """Index into QUANTITIES."""
 

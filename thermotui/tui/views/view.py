@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from textual.reactive import reactive
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.attention import Snooze
+from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.widgets.backdrop import Backdrop
@@ -56,6 +58,8 @@ class View(Backdrop):
     """Selector of what has the focus when the view is shown; empty for nothing."""
     several: ClassVar[bool] = False
     """Whether the view shows the marked runs beside the selected one."""
+    moves: ClassVar[bool] = False
+    """Whether the keys move what it shows along the steps of one run."""
 
     snapshots: reactive[tuple[RunSnapshot, ...]] = reactive((), repaint=False)
     """The runs shown, the selected one first."""
@@ -72,6 +76,10 @@ class View(Backdrop):
     def snapshot(self) -> RunSnapshot | None:
         """The selected run; None before its first answer, or where it cannot be read."""
         return self.snapshots[0] if self.snapshots else None
+
+    def charts(self) -> Iterable[Chart]:
+        """All charts of the view, in its order."""
+        return self.query(Chart)
 
     def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
         """What `ask` will say once the view has that size, in cells, and that look; None where only time will tell.

@@ -8,9 +8,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from thermotui.analysis.snapshot import RunSnapshot
+from thermotui.tui.charts.cells import CellWidget
+from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.widgets.run_list import short_count
 from thermotui.tui.widgets.table import plain_text
 
@@ -18,19 +19,52 @@ VARIES = {"seed": "by seed: I(X;Θ|B)", "data": "by data and seed: I(X;Θ)"}
 MARGINALS = {"ensemble": "marginal: ensemble", "window": "marginal: its own past", "none": "no marginal"}
 
 
-class Line(Widget):
-    """One line of text: as many parts as fit, the first ones first; control characters escaped."""
+class Line(CellWidget):
+    """One line of text: as many parts as fit, the first ones first; control characters escaped.
+
+    Painted together with the charts, so that what a key changes goes out in one piece.
+    """
 
     DEFAULT_CSS = "Line { height: 1; }"
 
-    parts: reactive[tuple[str, ...]] = reactive(())
-    right: reactive[str] = reactive("")
+    parts: reactive[tuple[str, ...]] = reactive((), repaint=False)
+    right: reactive[str] = reactive("", repaint=False)
+
+    def watch_parts(self) -> None:
+        self.redraw()
+
+    def watch_right(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Paint the line; one with characters of another width than a cell is left to Textual."""
+        if not self.drawable:
+            return
+        if all(cell_len(character) == 1 for character in self.text()):
+            self._frame = None
+            super().redraw()
+        else:
+            self.refresh()
+
+    def draw_frame(self, width: int, height: int) -> Frame:
+        """The text in the first row."""
+        frame = blank(height, width)
+        frame.write(0, 0, self.text())
+        return frame
 
     def render_line(self, y: int) -> Strip:
-        """Left parts joined by two blanks, the right part at the right edge."""
+        """The text in the first row."""
         width = self.size.width
         if y > 0:
             return Strip.blank(width, self.rich_style)
+        return Strip([Segment(self.text(), self.rich_style)]).adjust_cell_length(width)
+
+    def _rows(self, first: int, stop: int, width: int) -> list[Strip]:
+        return [self.render_line(y) for y in range(first, stop)]
+
+    def text(self) -> str:
+        """Left parts joined by two blanks, the right part at the right edge."""
+        width = self.size.width
         plain = plain_text(self)
         right = plain(self.right)
         room = width - (cell_len(right) + 2 if right else 0)
@@ -43,7 +77,7 @@ class Line(Widget):
                 break
             text = longer
         gap = width - cell_len(text) - cell_len(right)
-        return Strip([Segment(text + " " * max(0, gap) + right, self.rich_style)]).adjust_cell_length(width)
+        return text + " " * max(0, gap) + right
 
 
 class HeaderLine(Line):
