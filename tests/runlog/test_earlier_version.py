@@ -1,6 +1,6 @@
 """A log of format version 1, whose standard errors are float64 and whose rollups stand for 64, 512, … rows.
 
-`version_1.h5` was written by the last program that wrote that version: `thermotui train gaussian --steps 300 --ensemble 2`.
+`version_1.h5`: `thermotui train gaussian --steps 300 --ensemble 2` of the last program that wrote that version.
 """
 
 from __future__ import annotations
