@@ -12,7 +12,7 @@ from thermotui.detect.colour import coloured_layers
 from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.scale_change import ScaleChange
 from thermotui.detect.settings import Settings
-from thermotui.runlog.schema import STREAMS, Header, row_dtype
+from thermotui.runlog.schema import STREAMS, Header, Layer, row_dtype
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +66,14 @@ def test_infinite_works_and_relaxations() -> None:
     monitor = RunMonitor((), ensemble=8)
     monitor.feed("thermo", rows)
     assert "sampler_not_equilibrated" not in [alert.kind for alert in monitor.alerts]
+
+
+@pytest.mark.parametrize("stream", ["steps", "thermo", "reservoir", "autocorrelation"])
+def test_signalling_nan_of_a_damaged_row_warns_nobody(stream: str) -> None:
+    layers = (Layer("a", 1), Layer("b", 1))
+    rows = np.zeros(200, row_dtype(STREAMS[stream], Header("x", 0.0, "x", layers)))
+    for name in set(rows.dtype.names or ()) - {"step"}:
+        if rows.dtype[name].base == np.float32:
+            rows[name] = np.array(0x7F800001, np.uint32).view(np.float32)
+    rows["step"] = np.arange(len(rows))
+    RunMonitor(("a", "b")).feed(stream, rows)

@@ -43,15 +43,20 @@ class RunMonitor:
     def feed(self, stream: str, rows: NDArray[np.void]) -> list[Alert]:
         """Rows of `steps`, `thermo`, `reservoir` or `autocorrelation`; the alerts they raised, ended or withdrew."""
         if len(rows):
-            if stream == "steps":
-                self._loss.feed(rows["step"].astype(np.int64), rows["loss"].astype(np.float64))
-            elif stream == "thermo":
-                self._laws.feed(rows)
-            elif stream == "reservoir":
-                self._reservoir.feed(rows)
-            elif stream == "autocorrelation":
-                self._reservoir.feed_autocorrelation(rows)
+            # A damaged row may hold signalling NaN, of which numpy warns whoever converts them.
+            with np.errstate(invalid="ignore"):
+                self._feed(stream, rows)
         return self._book.take_changes()
+
+    def _feed(self, stream: str, rows: NDArray[np.void]) -> None:
+        if stream == "steps":
+            self._loss.feed(rows["step"].astype(np.int64), rows["loss"].astype(np.float64))
+        elif stream == "thermo":
+            self._laws.feed(rows)
+        elif stream == "reservoir":
+            self._reservoir.feed(rows)
+        elif stream == "autocorrelation":
+            self._reservoir.feed_autocorrelation(rows)
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

@@ -60,8 +60,7 @@ class ReservoirDetector:
         """Look at n rows of `autocorrelation`."""
         for row in rows:
             step, window = int(row["step"]), int(row["window"])
-            with np.errstate(invalid="ignore"):  # a damaged row may hold signalling NaN
-                correlation, echo = row["autocorrelation"].astype(float), row["expected_echo"].astype(float)
+            correlation, echo = row["autocorrelation"].astype(float), row["expected_echo"].astype(float)
             if np.isnan(echo).any():
                 echo = epoch_echo(correlation.shape[1], self._batches_per_epoch)
             found = coloured_layers(correlation, echo, window, self._settings, float(row["bound"]))
