@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
+import pytest
 from rich.segment import Segment
+from textual._styles_cache import StylesCache
+from textual.color import Color
 from textual.strip import Strip
 
 from thermotui.tui.strips import free_strips
@@ -17,15 +21,29 @@ class Watched(Strip):
     __slots__ = ("__weakref__",)
 
 
-def test_a_strip_that_is_only_cut_at_its_end_is_freed() -> None:
+@pytest.fixture(autouse=True)
+def _mended() -> Iterator[None]:
     free_strips()
     gc.disable()
-    try:
-        strip = Watched([Segment("heat")], 4)
-        assert list(strip.divide([4])) == [strip]
-        assert [piece.text for piece in strip.divide([1, 4])] == ["h", "eat"]
-        watched = weakref.ref(strip)
-        del strip
-        assert watched() is None
-    finally:
-        gc.enable()
+    yield
+    gc.enable()
+
+
+def test_a_strip_that_is_only_cut_at_its_end_is_freed() -> None:
+    strip = Watched([Segment("heat")], 4)
+    assert list(strip.divide([4])) == [strip]
+    assert [piece.text for piece in strip.divide([1, 4])] == ["h", "eat"]
+    watched = weakref.ref(strip)
+    del strip
+    assert watched() is None
+
+
+def test_the_strips_of_a_widget_that_was_removed_are_freed() -> None:
+    strip = Watched([Segment("heat")], 4)
+    strips = StylesCache()
+    strips._cache[0] = strip
+    inner, outer = strips.get_inner_outer(Color(10, 20, 30), Color(40, 50, 60, 0.5))
+    assert (inner.background, outer.background) == (Color(25, 35, 45), Color(10, 20, 30))
+    watched = weakref.ref(strip)
+    del strip, strips
+    assert watched() is None
