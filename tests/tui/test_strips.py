@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 
@@ -47,3 +48,24 @@ def test_the_strips_of_a_widget_that_was_removed_are_freed() -> None:
     watched = weakref.ref(strip)
     del strip, strips
     assert watched() is None
+
+
+def test_a_strip_remembers_its_last_pieces_and_no_more() -> None:
+    strip = Strip([Segment("heat and work")], 13)
+    assert strip.crop(0, 4).text == "heat"
+    assert strip.crop(0, 4) is strip.crop(0, 4)
+    first = strip.crop(0, 4)
+    assert [strip.crop(0, end).text for end in range(5, 9)] == ["heat ", "heat a", "heat an", "heat and"]
+    assert strip.crop(0, 8) is strip.crop(0, 8)
+    assert strip.crop(0, 4) is not first
+
+
+def test_a_strip_takes_less_than_half_of_what_it_takes_in_textual() -> None:
+    segments = [Segment("heat")]
+    tracemalloc.start()
+    try:
+        strips = [Strip(segments, 4) for _ in range(1000)]
+        assert len(strips) == 1000
+        assert tracemalloc.get_traced_memory()[0] / 1000 < 552
+    finally:
+        tracemalloc.stop()
