@@ -23,5 +23,6 @@ CACHES = (
 def empty_large_caches() -> None:
     """Empty each that has outgrown MAXIMUM_ENTRIES; a few microseconds for each that is needed again."""
     for cache in CACHES:
-        if cache.cache_info().currsize > MAXIMUM_ENTRIES:
+        # Another version of Textual may keep none of them; then there is nothing to empty.
+        if hasattr(cache, "cache_info") and cache.cache_info().currsize > MAXIMUM_ENTRIES:
             cache.cache_clear()

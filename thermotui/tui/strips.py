@@ -14,7 +14,7 @@ PIECES = 4
 """Results of one kind that a strip remembers: mostly none, and of those that are asked for again one."""
 
 _divide = Strip.divide
-_inner_outer = lru_cache(1024)(partial(StylesCache.get_inner_outer.__wrapped__, StylesCache))
+_inner_outer: Any = getattr(StylesCache, "get_inner_outer", None)
 
 
 class SmallCache:
@@ -57,5 +57,8 @@ def free_strips() -> None:
     """
     # It has no hooks for that.
     Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
-    StylesCache.get_inner_outer = staticmethod(_inner_outer)  # type: ignore[assignment,method-assign]
     textual.strip.FIFOCache = SmallCache  # type: ignore[assignment,attr-defined]
+    # Another version of Textual may not have this fault.
+    if hasattr(_inner_outer, "__wrapped__"):
+        by_colours = lru_cache(1024)(partial(_inner_outer.__wrapped__, StylesCache))
+        StylesCache.get_inner_outer = staticmethod(by_colours)  # type: ignore[assignment,method-assign]
