@@ -16,10 +16,6 @@ class Chart(DrawnChart, can_focus=True):
 
     DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; min-height: 1; }"
 
-    def set_x_range(self, x_range: tuple[float, float] | None) -> None:
-        """Show these steps on this and every linked chart; None for the whole run."""
-        self.view.show(x_range)
-
     def zoomed(self, factor: float, at: float | None = None) -> tuple[float, float] | None:
         """1/factor of the steps now shown, with step `at` (the cursor, or the middle) where it is; None for all."""
         start, end = self.shown_range
