@@ -1,8 +1,8 @@
-"""What the screen asks of the log: what is shown now, and what the next key may show."""
+"""What the screen asks of the log, to show it now or after the next key, and which answers it keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,6 +13,8 @@ Steps = tuple[float, float] | None
 """The steps to show; None for the whole run."""
 MAXIMUM_SHOWN = 8
 """Runs in one picture."""
+KEPT_SNAPSHOTS = 2
+"""Runs last shown that are still at hand when one goes back to them."""
 
 
 class Answers(Protocol):
@@ -50,6 +52,15 @@ def questions_ahead(now: Query, ranges: Sequence[Steps], question_of: Callable[[
     # A view asks alike for any part of a run, and otherwise for the whole.
     alike = now if now.steps is not None or not ranges else question_of(ranges[0])
     return tuple(question_of(None) if steps is None else replace(alike, steps=_whole(steps)) for steps in ranges)
+
+
+def keep(kept: dict[str, RunSnapshot], new: RunSnapshot, shown: Collection[str]) -> None:
+    """Keep the newest answer about each run shown, and of few others: curves of every run once visited add up."""
+    kept.pop(new.path, None)
+    kept[new.path] = new
+    others = [path for path in kept if path not in shown]
+    for path in others[:-KEPT_SNAPSHOTS]:
+        del kept[path]
 
 
 def _whole(steps: tuple[float, float]) -> tuple[int, int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,8 +17,7 @@ from textual.widgets import Input
 
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
-from thermotui.tui.asking import Answers, Steps, first_question, question, questions_ahead
-from thermotui.tui.attention import still_snoozed
+from thermotui.tui.asking import Answers, Steps, first_question, keep, question, questions_ahead
 from thermotui.tui.run_screen import RunScreen
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
@@ -37,8 +34,6 @@ SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-
 """Cells that the list of runs takes, by the class of the screen that decides: as the style sheet below has it."""
 AHEAD_SECONDS = 0.01
 """Time after a key before it is asked what the next one may show."""
-KEPT_SNAPSHOTS = 2
-"""Runs last shown that are still at hand when one goes back to them."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
 
@@ -84,6 +79,8 @@ class MainScreen(RunScreen):
         super().__init__(view, save_to)
         self._answers = answers
         self._looking_ahead = False
+        self._unseen: dict[str, RunSnapshot] = {}
+        """What has come of runs since their curves were stopped."""
         self.snapshots: dict[str, RunSnapshot] = {}
         self._waiting = waiting
         self.set_reactive(MainScreen.look, look)
@@ -115,7 +112,7 @@ class MainScreen(RunScreen):
         if tick is not None:
             self.take(tick)
         self.call_after_refresh(self.focus_view)
-        self.set_interval(WAKING_SECONDS, self._wake)
+        self.set_interval(WAKING_SECONDS, self.wake)
         self.post_message(self.Ready())
 
     def focus_view(self) -> None:
@@ -147,6 +144,9 @@ class MainScreen(RunScreen):
         self._ask(self._question(self.steps.x_range))
 
     def _ask(self, now: Query) -> None:
+        if now.runs != self._answers.query.runs or not self.stage.view.moves:
+            # What might have been next would be read again and again, in turns with what is shown.
+            self._answers.ahead = ()
         self._answers.query = now
         self._plan()
 
@@ -164,6 +164,8 @@ class MainScreen(RunScreen):
     def _look_ahead(self) -> None:
         """Have what the next key may ask for answered before it does."""
         self._looking_ahead = False
+        if not self._up:
+            return
         self._answers.query = now = self._question(self.steps.x_range)
         ranges = self.next_ranges() if self.stage.view.moves else ()
         self._answers.ahead = questions_ahead(now, ranges, self._question)
@@ -182,7 +184,7 @@ class MainScreen(RunScreen):
         else:
             # Whether it is still the newest answer is asked once it is drawn.
             self._plan()
-            self._keep((held,))
+            self._keep(self.snapshots, held)
             self._show_snapshots()
         self._show_status()
 
@@ -192,30 +194,19 @@ class MainScreen(RunScreen):
             # A tick that was under way while the screen is taken down.
             return
         self.runs = tick.summaries
-        self._wake()
-        if not self.paused:
-            self._keep(tick.snapshots)
+        self.wake()
+        for new in tick.snapshots:
+            # What is looked at for the first time is shown all the same.
+            stopped = self.paused and new.path in self.snapshots
+            self._keep(self._unseen if stopped else self.snapshots, new)
         known = {summary.path for summary in self.runs}
         if self.selected not in known and self.runs:
             shown = self.arranged()
             self.selected = shown[0][1].path if shown else self.runs[0].path
         self.show_known()
 
-    def _keep(self, snapshots: tuple[RunSnapshot, ...]) -> None:
-        """Keep the newest snapshot of the runs shown, and of few others: curves of every run once visited add up."""
-        for snapshot in snapshots:
-            self.snapshots.pop(snapshot.path, None)
-            self.snapshots[snapshot.path] = snapshot
-        shown = {self.selected, *self.marked}
-        others = [path for path in self.snapshots if path not in shown]
-        for path in others[:-KEPT_SNAPSHOTS]:
-            del self.snapshots[path]
-
-    def _wake(self) -> None:
-        """Show the alerts again whose snooze is over."""
-        snoozed = still_snoozed(self.look.snoozed, self.runs, time.time())
-        if snoozed != self.look.snoozed:
-            self.look = replace(self.look, snoozed=snoozed)
+    def _keep(self, kept: dict[str, RunSnapshot], new: RunSnapshot) -> None:
+        keep(kept, new, {self.selected, *self.marked})
 
     def show_known(self) -> None:
         """Show what is known already: the runs, and the view of those selected."""
@@ -288,11 +279,8 @@ class MainScreen(RunScreen):
     def go_back(self) -> None:
         """Out of a filter, a full-screen panel, a focus, a cursor, a zoom: one at a time."""
         view = self.stage.view
-        if self.has_class("-filtering") or self.words:
-            self.query_one("#filter", Input).value = ""
-            self.words = ""
-            self.remove_class("-filtering")
-            self.set_focus(None)
+        if self.filtered:
+            self.take_filter_back()
         elif isinstance(view, Dashboard) and view.full:
             view.full = ""
         elif self.focused is not None:
@@ -305,5 +293,10 @@ class MainScreen(RunScreen):
     def action_pause(self) -> None:
         """Stop the curves, or follow the runs again; the list of runs always follows."""
         self.paused = not self.paused
+        if not self.paused:
+            # Whoever answers does not say it twice.
+            for new in self._unseen.values():
+                self._keep(self.snapshots, new)
+            self._unseen.clear()
         self.ask()
-        self._show_status()
+        self.show_known()

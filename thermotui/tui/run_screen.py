@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from textual import on
@@ -11,7 +13,7 @@ from textual.widgets import Input
 from thermotui.analysis.run_filter import GROUPINGS, ORDERS, Grouping, Order, arrange
 from thermotui.analysis.run_state import RunSummary
 from thermotui.tui.asking import MAXIMUM_SHOWN
-from thermotui.tui.attention import needing_attention
+from thermotui.tui.attention import needing_attention, still_snoozed
 from thermotui.tui.chart_screen import ChartScreen
 from thermotui.tui.session import Session
 from thermotui.tui.widgets.run_list import RunList
@@ -41,6 +43,12 @@ class RunScreen(ChartScreen):
     def show_known(self) -> None:
         """Show what is known already."""
         raise NotImplementedError
+
+    def wake(self) -> None:
+        """Show the alerts again whose snooze is over."""
+        snoozed = still_snoozed(self.look.snoozed, self.runs, time.time())
+        if snoozed != self.look.snoozed:
+            self.look = replace(self.look, snoozed=snoozed)
 
     def arranged(self) -> tuple[tuple[str, RunSummary], ...]:
         """The runs that match the filter, in their order, each with the name of its group."""
@@ -99,6 +107,17 @@ class RunScreen(ChartScreen):
         self.add_class("-filtering")
         self.remove_class("-without-runs")
         self.query_one("#filter", Input).focus()
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter is being typed or holds."""
+        return self.has_class("-filtering") or bool(self.words)
+
+    def take_filter_back(self) -> None:
+        """Show all runs again."""
+        self.query_one("#filter", Input).value = ""
+        self.words = ""
+        self._filter_done()
 
     def action_sort_runs(self) -> None:
         """The next order of the runs."""
