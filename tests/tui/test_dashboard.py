@@ -179,3 +179,47 @@ async def test_a_key_shows_at_once_what_was_read_ahead(finished: Path) -> None:
             assert held is not None and drawn == [held], "the first picture after a key is that of the answer"
             await settle(pilot)
             assert main.stage.snapshots == (held,), "which stays when the log is asked whether it is the newest"
+
+
+async def test_nothing_is_read_ahead_for_a_view_or_a_run_that_is_left(workspace: Path) -> None:
+    async with screen([workspace], size=(160, 40)) as pilot:
+        poller = pilot.app.poller
+        for keys in (("4",), ("4", "j"), ("7",)):
+            await press(pilot, "2", "plus")
+            for _ in range(500):
+                await pilot.pause(0.01)
+                if poller.ahead:
+                    break
+            assert poller.ahead
+            await press(pilot, *keys)
+            await pilot.pause(0.05)
+            assert not poller.ahead
+
+
+async def test_a_screen_taken_down_after_a_key_asks_no_more(finished: Path) -> None:
+    async with screen([finished], size=(160, 40)) as pilot:
+        main, poller = main_screen(pilot), pilot.app.poller
+        await press(pilot, "plus")
+        asked = poller.query
+    main._look_ahead()  # as its timer does where it was due meanwhile
+    assert poller.query == asked
+
+
+async def test_what_came_while_the_curves_were_stopped_is_shown_when_they_go_on(finished: Path) -> None:
+    async with screen([finished], size=(160, 40)) as pilot:
+        main = main_screen(pilot)
+        before = main.stage.snapshots
+        await press(pilot, "space", "plus")
+        assert main.stage.snapshots == before, "they are stopped"
+        await press(pilot, "space")
+        (after,) = main.stage.snapshots
+        assert after.curves["steps"].step_last[-1] < before[0].curves["steps"].step_last[-1]
+
+
+async def test_a_run_selected_while_the_curves_are_stopped_is_shown(workspace: Path) -> None:
+    async with screen([workspace], size=(160, 40)) as pilot:
+        main = main_screen(pilot)
+        first = main.selected
+        await press(pilot, "space", "j")
+        assert main.selected != first
+        assert [snapshot.path for snapshot in main.stage.snapshots] == [main.selected]

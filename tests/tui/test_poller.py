@@ -214,3 +214,22 @@ def test_an_answer_that_was_kept_is_given_up_once_there_are_more_rows(tmp_path: 
     poller.join(5)
     reading.workspace.close()
     writer.close()
+
+
+def test_an_answer_about_another_log_at_the_same_path_is_not_kept(tmp_path: Path) -> None:
+    path = scripted.scripted_log(tmp_path / "run.h5")
+    reading = _Workspaces(path)
+    poller = Poller(reading, 0.02, Mailbox())
+    now, later = (Query((str(path),), (("thermo", ("heat",)),), steps) for steps in ((0, 100), (50, 150)))
+    poller.query, poller.ahead = now, (later,)
+    poller.start()
+    _until(lambda: poller.held(later) is not None)
+    old = poller.held(later)
+    poller.ahead = ()
+    other = scripted.scripted_log(tmp_path / "other" / "run.h5", created=scripted.CREATED + 100.0)
+    other.replace(path)
+    _until(lambda: poller.held(now) is not None and poller.held(now).header.created == scripted.CREATED + 100.0)
+    assert old is not None and poller.held(later) is None
+    poller.stop()
+    poller.join(5)
+    reading.workspace.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -166,3 +167,18 @@ def test_bytes_between_counts_characters_and_moves() -> None:
     new.write(0, 10, "−")
     assert bytes_between(old, old) == 0
     assert bytes_between(old, new) == 3 + 3 + 2 * 5
+
+
+async def test_an_app_that_ends_while_charts_wait_ends_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AGAIN", 0.05)
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
+    async with taking(monkeypatch) as (app, pilot):
+        app.look(totals(GROWN))
+        await pilot.pause()
+        assert app.turns._waiting
+        sent = app.painter.sent
+    app.now += limits.LATEST
+    await asyncio.sleep(0.1)
+    assert not failures and not app.turns._waiting
+    assert app.painter.sent == sent

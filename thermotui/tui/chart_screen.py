@@ -35,17 +35,14 @@ class ChartScreen(Screen[None], Backdrop):
 
     look: reactive[Look] = reactive(Look(), init=False)
 
-    def __init__(self, save_to: Path) -> None:
+    def __init__(self, view: str, save_to: Path) -> None:
+        """view: the name of the one shown first. save_to: the directory that views are written to."""
         super().__init__()
         self.steps = StepView()
+        self.stage = Stage(self.steps, view, id="stage")
         self._moved: tuple[str, int] = "pan", 1
         """The last move along the steps, by keys."""
         self.save_to = save_to
-
-    @property
-    def stage(self) -> Stage:
-        """Where the views are."""
-        return self.query_one(Stage)
 
     def chart(self) -> Chart | None:
         """The chart that keys move: the focused one, or else the first shown with data."""

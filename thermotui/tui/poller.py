@@ -135,12 +135,15 @@ class Poller(threading.Thread):
             return
         (new,) = snapshots
         alike = {
-            asked: answer
-            for asked, answer in self._answers.items()
-            if asked != query and (answer.path, answer.lengths) == (new.path, new.lengths)
+            asked: answer for asked, answer in self._answers.items() if asked != query and _log(answer) == _log(new)
         }
         kept = [*sorted(alike.items(), key=lambda item: item[0] in self._ahead), (query, new)]
         self._answers = dict(kept[-KEPT_ANSWERS:])
+
+
+def _log(answer: RunSnapshot) -> tuple[object, ...]:
+    """The log that an answer was made of, and how long it was: another one may lie at the same path meanwhile."""
+    return answer.path, answer.header.run_id, answer.header.created, answer.lengths
 
 
 def _told_age(age: float) -> str:

@@ -116,10 +116,6 @@ class Stage(Backdrop):
         """What the first view will need once it is mounted in a stage of that size; None where only time will tell."""
         return self.view.ask_first(query, size, look)
 
-    def ask(self, query: Query) -> Query:
-        """What the view shown needs."""
-        return self.view.ask(query)
-
     def watch_snapshots(self) -> None:
         """Hand on."""
         self.view.snapshots = self.snapshots

@@ -71,7 +71,6 @@ class LayerRows(CellWidget, can_focus=True):
         self.set_reactive(LayerRows.data, data)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.view.link(self, redraw_each)
 
     def on_unmount(self) -> None:

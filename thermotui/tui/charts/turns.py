@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from thermotui.tui.charts.chart import Chart, frames_of, redraw_together
+from thermotui.tui.charts.drawn_chart import DrawnChart, frames_of, redraw_together
 from thermotui.tui.charts.frame import bytes_between
 from thermotui.tui.charts.model import ChartData
 from thermotui.tui.charts.painting import Painter
@@ -38,13 +38,13 @@ class Turns:
 
     def __init__(self, painter: Painter, clock: Callable[[], float] = time.monotonic) -> None:
         self._painter, self._clock = painter, clock
-        self._waiting: dict[Chart, _Waiting] = {}
+        self._waiting: dict[DrawnChart, _Waiting] = {}
         self._allowed = SAVED_UP
         self._looked, self._seen = clock(), painter.sent
         self._free_until = self._looked + LIFTED
         self._again: asyncio.TimerHandle | None = None
 
-    def update(self, updates: Iterable[tuple[Chart, ChartData | None]]) -> None:
+    def update(self, updates: Iterable[tuple[DrawnChart, ChartData | None]]) -> None:
         """Set the data of charts that go on showing the same, as far as there is room on the line."""
         now = self._clock()
         for chart, data in updates:
@@ -52,7 +52,7 @@ class Turns:
             self._waiting[chart] = _Waiting(data, since)
         self._take_turns(now)
 
-    def set(self, updates: Iterable[tuple[Chart, ChartData | None]]) -> None:
+    def set(self, updates: Iterable[tuple[DrawnChart, ChartData | None]]) -> None:
         """Set the data of charts that are to show something else, at once."""
         pairs = tuple(updates)
         for chart, _ in pairs:
@@ -89,7 +89,7 @@ class Turns:
         order = sorted(self._waiting, key=lambda chart: self._waiting[chart].since)
         before = [chart.drawing() for chart in order]
         for chart in order:
-            chart.set_reactive(Chart.data, self._waiting[chart].data)
+            chart.set_reactive(DrawnChart.data, self._waiting[chart].data)
         drawable = [chart for chart in order if chart.drawable]
         frames = dict(zip(drawable, frames_of(drawable), strict=True))
         room = self._allowed
@@ -108,7 +108,7 @@ class Turns:
                 chart.show_frame(frame)
 
 
-def update_charts(updates: Iterable[tuple[Chart, ChartData | None]], *, goes_on: bool) -> None:
+def update_charts(updates: Iterable[tuple[DrawnChart, ChartData | None]], *, goes_on: bool) -> None:
     """Set the data of charts and draw them; in turns, where the app has them and the same pictures `goes_on`."""
     pairs = tuple(updates)
     turns: Turns | None = getattr(pairs[0][0].app, "turns", None) if pairs else None
@@ -120,10 +120,10 @@ def update_charts(updates: Iterable[tuple[Chart, ChartData | None]], *, goes_on:
         turns.set(pairs)
 
 
-def update_together(updates: Iterable[tuple[Chart, ChartData | None]]) -> None:
+def update_together(updates: Iterable[tuple[DrawnChart, ChartData | None]]) -> None:
     """Set the data of charts and draw them."""
     charts = []
     for chart, data in updates:
-        chart.set_reactive(Chart.data, data)
+        chart.set_reactive(DrawnChart.data, data)
         charts.append(chart)
     redraw_together(charts)
