@@ -72,6 +72,8 @@ class GradientReader:
         self._current: dict[int, Tensor] = {}
         self._missing = torch.full((), torch.nan, device=device)
         self._due = False
+        self._blank = False
+        """Whether the figures of the last step are gone, or certain to be overwritten."""
         self.begin_step(NOTHING)
 
     def begin_step(self, wanted: Wanted) -> bool:
@@ -81,12 +83,7 @@ class GradientReader:
         if not self._due:
             self._current = {}
             return False
-        if wanted.squares:
-            self.squares.zero_()
-        if wanted.projections:
-            self.projected.zero_()
-        if wanted.pairing:
-            self.pairings.zero_()
+        self._blank = False
         self.copies: dict[int, Tensor] = {}
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
@@ -94,6 +91,8 @@ class GradientReader:
 
     def end_step(self) -> None:
         """Read nothing more until the next step; what this one left can be taken until then."""
+        if self._due and not self._blank:
+            self._clear()
         self.wanted = NOTHING
         self._due = False
 
@@ -104,10 +103,10 @@ class GradientReader:
         """
         if not self._due:
             return
-        if torch.is_grad_enabled():
-            with torch.no_grad():
-                self.read(positions, scale)
-            return
+        if not self._blank:
+            if len(positions) < len(self._parameters):
+                self._clear()
+            self._blank = True
         wanted, parameters, dtype = self.wanted, self._parameters, self._dtype
         squares, columns, directions = self._squares, self._columns, self._projection.columns
         dots = wanted.squares and self._by_dots
@@ -118,8 +117,8 @@ class GradientReader:
             if gradient is None:
                 squares[position].copy_(self._missing)
                 continue
-            if gradient.dtype is not dtype or gradient.is_sparse:
-                gradient = _dense(gradient, dtype)
+            if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
+                gradient = _plain(gradient, dtype)
             gradients[position] = gradient
             if wanted.projections:
                 direction = directions[position]
@@ -141,6 +140,12 @@ class GradientReader:
             self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
         if wanted.differences and self.differenced:
             self._difference(gradients, scale)
+
+    def _clear(self) -> None:
+        """Parameters without gradient are zeros."""
+        self._blank = True
+        for figures in (self.squares, self.projected, self.pairings):
+            figures.zero_()
 
     def _difference(self, gradients: dict[int, Tensor], scale: Tensor | None) -> None:
         for position, gradient in gradients.items():
@@ -167,6 +172,6 @@ class GradientReader:
         return values.new_zeros(len(values), self._count).index_add_(1, self._layers, values)
 
 
-def _dense(gradient: Tensor, dtype: torch.dtype) -> Tensor:
-    gradient = gradient.to(dtype)
+def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    gradient = gradient.detach().to(dtype)
     return gradient.to_dense() if gradient.is_sparse else gradient

@@ -13,7 +13,7 @@ from thermotui.probe.rows import Rows
 from thermotui.probe.rules import WIDE
 
 MOST_STEPS = 32
-LATER = 2**14
+LATER = 2**16
 """Norms that may wait to be summed up: a sum costs more in operations to start than in numbers."""
 
 
@@ -61,9 +61,9 @@ class LinearNorms:
 
     def hold(self, parts: Sequence[Sequence[Part | LinearPart]]) -> bool:
         """Whether these of the present step, by layer, are all there is of it, and all waiting here."""
-        return bool(self._open) and all(
-            len(layer) == 1 and layer[0] is part for layer, part in zip(parts, self._open, strict=True)
-        )
+        if not self._open:
+            return False
+        return all(len(layer) == 1 and layer[0] is part for layer, part in zip(parts, self._open, strict=True))
 
     def keep(self, place: int) -> None:
         """Those of the present step may wait; place: its place among the steps."""
@@ -94,4 +94,5 @@ def linear_sums(norms: Tensor, biases: Tensor) -> Tensor:
     """The rows `NOISE`, [..., 3, L], of steps with the same number of samples: norms [..., 2L, n], biases [L]."""
     inputs, deltas = norms.square().chunk(2, dim=-2)
     values = (inputs + biases.unsqueeze(1)) * deltas
-    return torch.stack([values.sum(-1), spread(values), (values > 0).sum(-1).to(values.dtype)], dim=-2).float()
+    # Comparing and counting takes several times as long: no value is negative.
+    return torch.stack([values.sum(-1), spread(values), values.sign().sum(-1)], dim=-2).float()

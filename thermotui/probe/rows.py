@@ -22,7 +22,9 @@ class Rows:
         self._capacity = capacity
         self._dtype = dtype
         self._table: Tensor | None = None
+        self._first = -1
         self._views: tuple[Tensor, ...] = ()
+        """Of the rows from `_first` on."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -30,19 +32,17 @@ class Rows:
     def add(self, place: int, row: Tensor) -> None:
         """Copy one more, with nothing of its graph."""
         count = len(self.places)
-        if not count % VIEWS:
-            self._views = self._space(row)[count : count + VIEWS].unbind()
-        self._views[count % VIEWS].copy_(row)
+        first = count - count % VIEWS
+        if first != self._first:
+            self._first, self._views = first, self._space(row)[first : first + VIEWS].unbind()
+        self._views[count - first].copy_(row)
         self.places.append(place)
 
     def extend(self, places: list[int], rows: Tensor) -> None:
         """Copy several, [n, …]."""
         count = len(self.places)
-        table = self._space(rows[0])
-        table[count : count + len(places)].copy_(rows)
+        self._space(rows[0])[count : count + len(places)].copy_(rows)
         self.places += places
-        if len(self.places) % VIEWS:
-            self._views = table[len(self.places) // VIEWS * VIEWS :][:VIEWS].unbind()
 
     def take(self) -> tuple[list[int], Tensor]:
         """All of them, [n, …], and their places; the tensor holds until the next one is added."""
