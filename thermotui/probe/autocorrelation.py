@@ -46,8 +46,8 @@ class GradientProjection:
         self.member_axis = member_axis
         self._rows: list[Tensor] = []
         """By layer, [rows of all its parameters, projections]."""
-        self._columns: list[Tensor | None] = []
-        """By parameter, [all but its rows]; None where there is nothing but rows."""
+        self.columns: list[Tensor | None] = []
+        """v by parameter, [all but its rows]; None where there is nothing but rows."""
         self._missing: list[Tensor] = []
         for parameters in layers:
             rows = []
@@ -55,7 +55,7 @@ class GradientProjection:
                 shape = parameter.shape[1:] if member_axis else parameter.shape
                 rows.append(signs(shape[0] if shape else 1, projections, parameter, common))
                 several = len(shape) > 1
-                self._columns.append(
+                self.columns.append(
                     signs(shape[1:].numel(), 1, parameter, parameter.dtype).squeeze(1) if several else None
                 )
                 self._missing.append(torch.zeros(len(rows[-1]), device=parameter.device, dtype=parameter.dtype))
@@ -68,7 +68,7 @@ class GradientProjection:
 
     def columns_of(self, position: int, gradient: Tensor) -> Tensor:
         """Gv of the parameter at `position` of the row of all: [K, rows] or [rows]; the gradient itself if a vector."""
-        columns = self._columns[position]
+        columns = self.columns[position]
         if columns is None:
             return gradient if gradient.dim() > self.member_axis else gradient.unsqueeze(-1)
         return (
@@ -79,6 +79,12 @@ class GradientProjection:
         """`columns_of` of all parameters in a row, zero for those without gradient: [K, all rows] or [all rows]."""
         found = [zero if one is None else one for one, zero in zip(parameters, self._missing, strict=True)]
         return torch.cat(found, dim=-1)
+
+    def space(self) -> Tensor:
+        """Zeros where `joined` goes, without members."""
+        return torch.zeros(
+            sum(len(rows) for rows in self._missing), dtype=self._rows[0].dtype, device=self._rows[0].device
+        )
 
     def by_parameter(self, joined: Tensor) -> Sequence[Tensor]:
         """What was `joined`, [K, all rows] or [all rows], by parameter again, as views."""

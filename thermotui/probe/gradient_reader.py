@@ -6,6 +6,7 @@ still in it. With several micro-batches the last one's reading stands, which is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,8 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thermotui.probe.autocorrelation import GradientProjection
-from thermotui.probe.rules import WIDE, as_float
-from thermotui.probe.sums import dot, square
+from thermotui.probe.sums import dot, square_into
 
 PROJECTIONS = 4
 
@@ -49,18 +49,31 @@ class GradientReader:
         # Of the norms that a processor can compute this is the fastest and the most exact one; a device has fewer
         # operations to start if it takes them all at once.
         self._by_dots = device.type == "cpu"
+        dtype = functools.reduce(torch.promote_types, (p.dtype for p in self._parameters), torch.float32)
         self._projection = GradientProjection(
-            [[as_float(p.detach()) for p in layer] for layer in layers],
+            [[p.detach().to(dtype) for p in layer] for layer in layers],
             member_axis=False,
             projections=PROJECTIONS,
             seed=seed,
         )
+        # Read in place, in memory that is the same at every step.
+        self.projected = self._projection.space()
+        """What `GradientProjection.layers` makes the projected gradient of, [rows]; as all figures here until the next
+        step begins."""
+        self._columns = self._projection.by_parameter(self.projected)
+        self._dtype = dtype
+        self.squares = torch.zeros(len(self._parameters), dtype=self._dtype, device=device)
+        """‖g‖² by parameter, [P]; zero where none came."""
+        self._squares = self.squares.unbind()
+        self.pairings = torch.zeros_like(self.squares)
+        """θ·g by parameter, [P]."""
         self.differenced: frozenset[int] = frozenset()
         """Layers whose noise nothing else measures; each keeps a copy of its gradient for one step."""
         self._current: dict[int, Tensor] = {}
-        self._zero = torch.zeros((), device=device)
         self._missing = torch.full((), torch.nan, device=device)
         self._due = False
+        self._blank = False
+        """Whether the figures of the last step are gone, or certain to be overwritten."""
         self.begin_step(NOTHING)
 
     def begin_step(self, wanted: Wanted) -> bool:
@@ -70,13 +83,7 @@ class GradientReader:
         if not self._due:
             self._current = {}
             return False
-        zeros = [self._zero] * len(self._parameters)
-        self.squares = zeros
-        if wanted.projections:
-            self._projected: list[Tensor | None] = [None] * len(zeros)
-            self._joined: Tensor | None = None
-        if wanted.pairing:
-            self.pairings = zeros.copy()
+        self._blank = False
         self.copies: dict[int, Tensor] = {}
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
@@ -84,6 +91,8 @@ class GradientReader:
 
     def end_step(self) -> None:
         """Read nothing more until the next step; what this one left can be taken until then."""
+        if self._due and not self._blank:
+            self._clear()
         self.wanted = NOTHING
         self._due = False
 
@@ -94,54 +103,49 @@ class GradientReader:
         """
         if not self._due:
             return
-        if torch.is_grad_enabled():
-            with torch.no_grad():
-                self.read(positions, scale)
-            return
-        wanted, parameters = self.wanted, self._parameters
-        project = self._projection.columns_of if wanted.projections else None
+        if not self._blank:
+            if len(positions) < len(self._parameters):
+                self._clear()
+            self._blank = True
+        wanted, parameters, dtype = self.wanted, self._parameters, self._dtype
+        squares, columns, directions = self._squares, self._columns, self._projection.columns
         dots = wanted.squares and self._by_dots
         gradients: dict[int, Tensor] = {}
-        columns: dict[int, Tensor] = {}
         # One tensor after the other, so that the second look at it finds it in the processor's cache.
         for position in positions:
             gradient = parameters[position].grad
             if gradient is None:
-                self.squares[position] = self._missing
+                squares[position].copy_(self._missing)
                 continue
-            if gradient.dtype not in WIDE or gradient.is_sparse:
-                gradient = _dense(gradient)
+            if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
+                gradient = _plain(gradient, dtype)
             gradients[position] = gradient
-            if project is not None:
-                columns[position] = project(position, gradient)
+            if wanted.projections:
+                direction = directions[position]
+                if direction is None:
+                    columns[position].copy_(gradient)
+                else:
+                    matrix = gradient if gradient.dim() == 2 else gradient.flatten(1)
+                    torch.mv(matrix, direction, out=columns[position])
             if dots:
-                self.squares[position] = square(gradient)
-        if project is not None:
-            self._keep(columns)
+                square_into(squares[position], gradient)
         if wanted.squares and gradients and not dots:
             norms = torch._foreach_norm(list(gradients.values()))
             torch._foreach_mul_(norms, norms)
-            for position, norm in zip(gradients, norms, strict=True):
-                self.squares[position] = norm
+            torch._foreach_copy_([squares[position] for position in gradients], norms)
         if wanted.pairing:
             for position, gradient in gradients.items():
-                self.pairings[position] = dot(parameters[position].detach().to(gradient.dtype), gradient)
+                self.pairings[position] = dot(parameters[position].detach().to(dtype), gradient)
         if wanted.copies:
             self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
         if wanted.differences and self.differenced:
             self._difference(gradients, scale)
 
-    def _keep(self, columns: dict[int, Tensor]) -> None:
-        if len(columns) == len(self._parameters):
-            self._joined = torch.cat([columns[position] for position in range(len(columns))])
-            return
-        # Parameters that come one by one are joined when all have come: joining at each costs their number squared.
-        if self._joined is not None:
-            self._projected = list(self._projection.by_parameter(self._joined))
-            self._joined = None
-        for position, column in columns.items():
-            # A vector's is the gradient itself, which the loop goes on to change.
-            self._projected[position] = column.clone() if self._parameters[position].dim() < 2 else column
+    def _clear(self) -> None:
+        """Parameters without gradient are zeros."""
+        self._blank = True
+        for figures in (self.squares, self.projected, self.pairings):
+            figures.zero_()
 
     def _difference(self, gradients: dict[int, Tensor], scale: Tensor | None) -> None:
         for position, gradient in gradients.items():
@@ -158,10 +162,6 @@ class GradientReader:
             halves[row].append(0.5 * self._differences.get(position, self._missing))
         return torch.stack([torch.stack(layer).sum() for layer in halves]).float()
 
-    def projected(self) -> Tensor:
-        """What `GradientProjection.layers` makes the projected gradient of, [rows]."""
-        return self._projection.joined(self._projected) if self._joined is None else self._joined
-
     def projections(self, projected: Tensor) -> Tensor:
         """Projected gradients by layer, [..., L, PROJECTIONS], from `projected` of one or more steps, [..., rows]."""
         return self._projection.layers(projected)
@@ -172,6 +172,6 @@ class GradientReader:
         return values.new_zeros(len(values), self._count).index_add_(1, self._layers, values)
 
 
-def _dense(gradient: Tensor) -> Tensor:
-    gradient = as_float(gradient)
+def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    gradient = gradient.detach().to(dtype)
     return gradient.to_dense() if gradient.is_sparse else gradient

@@ -43,6 +43,11 @@ class ModelLayer:
         return sum(parameter.numel() for parameter in self.parameters)
 
     @property
+    def bias(self) -> float:
+        """1 where the one module that a layer is has a bias to train, 0 where it has none."""
+        return float("bias" in self.sites[0].parameters)
+
+    @property
     def obstacle(self) -> str | None:
         """Why its per-sample gradients can never be had, in words; None where nothing is in the way yet."""
         for site in self.sites:

@@ -24,7 +24,7 @@ from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
-from thermotui.probe.waiting import WaitingFigures, to_host
+from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
@@ -36,13 +36,11 @@ GRADIENT = RAW.index("gradient")
 
 
 class Settled(NamedTuple):
-    """A step that is over; tensors are still on the device."""
+    """A step that is over."""
 
     step: int
     time: float
     learning_rate: float
-    loss: Tensor | float | None
-    accuracy: Tensor | float | None
 
 
 @dataclass
@@ -66,6 +64,8 @@ class ProbeLog:
     """Those of the steps that were measured; they are to be there before their step is added."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
+    _told: dict[str, WaitingNumbers] = field(init=False)
+    """The loss and the accuracy of the steps that wait."""
     _windows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
     _flushed: float = -np.inf
     _interval: int = 0
@@ -76,6 +76,7 @@ class ProbeLog:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
         if self.start_step == 0 and self.path.exists():
             raise InputError(f"{self.path} exists already; choose another log, or continue it with start_step.")
+        self._told = {name: WaitingNumbers(self.figures.capacity) for name in ("loss", "accuracy")}
 
     def autocorrelation(self, step: int, values: Tensor, variance: Tensor) -> None:
         """One window's autocorrelation [L, lags] and its variance if η is white [L], on the device; its last step."""
@@ -86,9 +87,14 @@ class ProbeLog:
         """Whether the file is there."""
         return self._writer is not None
 
-    def add(self, settled: Settled, interval: int) -> None:
+    def add(
+        self, settled: Settled, loss: Tensor | float | None, accuracy: Tensor | float | None, interval: int
+    ) -> None:
         """One more step; about once a second all waiting ones are moved to the host and written."""
+        place = len(self._waiting)
         self._waiting.append(settled)
+        self._told["loss"].add(place, loss)
+        self._told["accuracy"].add(place, accuracy)
         if interval != self._interval and self._writer is not None:
             self._interval = interval
             self._writer.heartbeat(settled.step, "running", f"measuring one step in {interval}")
@@ -196,16 +202,17 @@ class ProbeLog:
             world_size=self.sampling.world_size,
         )
 
-    @staticmethod
-    def _step_rows(waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    def _step_rows(
+        self, waiting: Sequence[Settled], measured: Measurements, dtype: np.dtype[np.void]
+    ) -> NDArray[np.void]:
         rows = np.zeros(len(waiting), dtype)
         for name in ("gradient_norm", "loss_spread", "accuracy_spread"):
             rows[name] = np.nan
         rows["step"] = [s.step for s in waiting]
         rows["time"] = [s.time for s in waiting]
         rows["learning_rate"] = [s.learning_rate for s in waiting]
-        rows["loss"] = to_host([s.loss for s in waiting], missing=np.nan)
-        rows["accuracy"] = to_host([s.accuracy for s in waiting], missing=np.nan)
+        for name, told in self._told.items():
+            rows[name] = told.take(len(waiting))
         norms = np.sqrt(measured.raw[:, GRADIENT].sum(axis=1)) / measured.scales
         rows["gradient_norm"][np.isin(rows["step"], measured.steps)] = norms
         return rows

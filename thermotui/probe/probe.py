@@ -35,7 +35,6 @@ from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog, Settled
 from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
-from thermotui.probe.noise import NOISE, LinearStep
 from thermotui.probe.recorder import StepRecorder
 from thermotui.probe.step import Bracket, Step
 from thermotui.probe.sums import Drift
@@ -121,6 +120,15 @@ class Probe:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         # Whoever averages the gradients, DDP or the loop: each rank is taken to have samples of its own.
         world = torch.distributed.get_world_size() if distributed else 1
+        self._drift = Drift([parameter for layer in self._parameters for parameter in layer])
+        device = self._parameters[0][0].device
+        by_layer = self._reader.by_layer
+        start = by_layer(self._drift.start.unsqueeze(0))
+        self._figures = WaitingFigures(
+            torch.tensor([layer.bias for layer in self._layers], device=device),
+            sum(len(layer) for layer in self._parameters),
+            {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
+        )
         self._recorder = StepRecorder(
             inner,
             self._layers,
@@ -128,11 +136,11 @@ class Probe:
             per_sample=per_sample,
             seed=seed,
             at_once=world > 1,
+            norms=self._figures.norms,
             on_gradients=self._read_gradients,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
-        self._drift = Drift([parameter for layer in self._parameters for parameter in layer])
         self._scaler = scaler
         self._summed = reduction == "sum"
         self._full = FullReading(full_loss, self._parameters)
@@ -145,15 +153,7 @@ class Probe:
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
         self._current = Step()
-        device = self._parameters[0][0].device
         self._one = torch.ones((), device=device)
-        by_layer = self._reader.by_layer
-        start = by_layer(self._drift.start.unsqueeze(0))
-        self._figures = WaitingFigures(
-            len(self._layers),
-            sum(len(layer) for layer in self._parameters),
-            {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
-        )
         self._log = ProbeLog(
             Path(log),
             self._layers,
@@ -279,32 +279,30 @@ class Probe:
         """The figures of the step that is over."""
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
+        samples = recorder.step_samples
         noise = recorder.take_noise()
-        linear = noise if isinstance(noise, LinearStep) else None
-        figures = {} if isinstance(noise, LinearStep) else dict(zip(NOISE, noise, strict=True))
-        by_parameter = {"gradient": reader.squares}
+        figures = {"gradient": reader.squares}
         if reader.differenced:
             figures["from_steps"] = reader.differences()
         if self._seldom:
             if self._mobility.plain:
-                by_parameter["pairing"] = reader.pairings
-            by_parameter["drift"] = self._drift.squared()
+                figures["pairing"] = reader.pairings
+            figures["drift"] = self._drift.squared()
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
         if self._full.force is not None:
             unit = self._one if self._scale is None else self._scale
-            unit = unit * (recorder.step_samples if self._summed else 1)
+            unit = unit * (samples if self._summed else 1)
             figures |= against_full_gradient(self._full.force, reader.copies, unit)
         gap = self._full.gap(rates.tolist())
         if gap is not None:
             figures["gap"] = gap
-        samples = recorder.step_samples
-        self._figures.add(Measured(self._step, now, samples, rates, self._scale, figures, by_parameter, linear))
+        self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
 
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval
         if not log.opened:
             recorder = self._recorder
             log.open(recorder.step_samples, recorder.estimators, recorder.obstacles, interval, self._mobility.note())
-        log.add(Settled(self._step, now, self._learning_rate, current.loss, current.accuracy), interval)
+        log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)

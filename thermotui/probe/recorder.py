@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,65 +16,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from thermotui.probe.layers import ModelLayer, Site
-from thermotui.probe.noise import (
-    EXACT,
-    Call,
-    LinearPart,
-    LinearStep,
-    Part,
-    general_part,
-    linear_part,
-    linear_sums,
-    part_of_calls,
-    part_of_samples,
-    part_sums,
-)
+from thermotui.probe.linear_norms import LinearNorms
+from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
 from thermotui.probe.per_sample import UnreadableError, first_tensor
-
-LATER = 2**13
-"""Norms of a step that may wait to be summed up together with those of other steps; more are summed up at once."""
+from thermotui.probe.track import Track
 
 logger = logging.getLogger("thermotui")
-
-
-@dataclass(slots=True)
-class _Track:
-    """What is known of one layer while a step runs."""
-
-    layer: ModelLayer
-    obstacle: str | None
-    estimator: str = ""
-    passes: int = 0
-    """Forward passes whose gradients have not arrived yet."""
-    backward: int = -1
-    """The backward pass that `calls` and `pending` are of."""
-    calls: list[Call] = field(default_factory=list)
-    pending: list[Part | LinearPart] = field(default_factory=list)
-    """Read, but not known yet to have gone into the parameters' gradients."""
-    parts: list[Part | LinearPart] = field(default_factory=list)
-
-    @property
-    def bias(self) -> float:
-        """1 where the one module that a layer is has a bias to train, 0 where it has none."""
-        return float("bias" in self.layer.sites[0].parameters)
-
-    @property
-    def served(self) -> bool:
-        """Whether its noise is measured within the batch."""
-        return bool(self.estimator) and not self.obstacle
-
-    def begin_pass(self, backward: int) -> None:
-        """Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind."""
-        self.backward = backward
-        self.calls.clear()
-        self.pending.clear()
-
-    def forget(self) -> None:
-        """All of the last step."""
-        self.passes = 0
-        self.calls.clear()
-        self.pending.clear()
-        self.parts.clear()
 
 
 class StepRecorder:
@@ -90,6 +36,7 @@ class StepRecorder:
         per_sample: int,
         seed: int,
         at_once: bool,
+        norms: LinearNorms,
         on_gradients: Callable[[Sequence[int]], None],
     ) -> None:
         """Take a model and its layers; the hooks come with the first step.
@@ -98,6 +45,7 @@ class StepRecorder:
         the layers' parameters in a row, before the loop goes on.
         at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
         is mixed into it.
+        norms: where those of linear layers wait to be summed up.
         """
         self.measuring = False
         self.samples = 0
@@ -105,7 +53,7 @@ class StepRecorder:
         self.step_samples = 0
         """Samples of the step so far."""
         self._model = model
-        self._tracks = [_Track(layer, layer.obstacle) for layer in layers]
+        self._tracks = [Track(layer, layer.obstacle) for layer in layers]
         self._owners = [track for track in self._tracks for _ in track.layer.parameters]
         self._at_once = at_once
         self._on_gradients = on_gradients
@@ -116,7 +64,7 @@ class StepRecorder:
         self._generator = torch.Generator(device=device).manual_seed(seed)
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
-        self._biases = torch.tensor([track.bias for track in self._tracks], device=device)
+        self._norms = norms
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
@@ -157,21 +105,14 @@ class StepRecorder:
         self.samples = samples
         self.step_samples += samples
 
-    def take_noise(self) -> LinearStep | Tensor:
-        """The step's sums, the rows `NOISE` by layer, [3, L], or what they are made of; the hooks rest from now on."""
-        inputs, deltas = [], []
-        for track in self._tracks:
-            part = track.parts[0] if len(track.parts) == 1 else None
-            if isinstance(part, tuple):
-                inputs.append(part[0])
-                deltas.append(part[1])
-        noise: LinearStep | Tensor
-        if len(inputs) == len(self._tracks) and len({norms.shape for norms in deltas}) == 1:
-            noise = LinearStep((*inputs, *deltas), self._biases)
-            if len(noise.norms) * deltas[0].numel() > LATER:
-                noise = linear_sums(torch.stack(noise.norms), self._biases)
-        else:
-            general = [[general_part(part, track.bias) for part in track.parts] for track in self._tracks]
+    def take_noise(self) -> Tensor | None:
+        """The step's sums, the rows `NOISE` by layer, [3, L], or None where they wait in the norms of linear layers.
+
+        The hooks rest from now on.
+        """
+        noise = None
+        if not self._norms.hold([track.parts for track in self._tracks]):
+            general = [[general_part(part, track.layer.bias) for part in track.parts] for track in self._tracks]
             noise = torch.stack([part_sums(layer, self._missing) for layer in general], dim=1)
         self.abandon()
         return noise
@@ -203,23 +144,28 @@ class StepRecorder:
 
     def _attach_to_modules(self) -> None:
         self._forward_handles.append(self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True))
-        for track in self._tracks:
+        for index, track in enumerate(self._tracks):
             # A hook inside a compiled module would be compiled with it.
             for site in track.layer.sites if not track.obstacle else ():
-                hook = self._call_hook(track, site)
+                hook = self._call_hook(index, track, site)
                 self._forward_handles.append(site.module.register_forward_hook(hook, with_kwargs=True))
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.measuring or self._told or not torch.is_grad_enabled():
             return
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.dim() > 0]
-        samples = tensors[0].shape[0] if tensors else 0
-        self.samples = samples
-        self.step_samples += samples
+        self.samples = 0
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor) and value.dim() > 0:
+                self.samples = value.shape[0]
+                break
+        self.step_samples += self.samples
 
-    def _call_hook(self, track: _Track, site: Site) -> Callable[..., None]:
-        """The hook of one module's forward pass."""
+    def _call_hook(self, index: int, track: Track, site: Site) -> Callable[..., None]:
+        """The hook of one module's forward pass; index: the layer's."""
         rows = site.plain_linear and len(track.layer.sites) == 1
+        # A weight's gradient takes the input: where that is freed, there is no second backward pass.
+        freed = site.rule is not None and "weight" in site.parameters
+        norms = self._norms
 
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if not self.measuring or track.obstacle or not torch.is_grad_enabled():
@@ -235,11 +181,12 @@ class StepRecorder:
             if node is None:
                 return
             track.passes += 1
+            held = [(args, kwargs)]
 
             # A hook on the node takes a third of the time of one on the tensor.
             def received(deltas: tuple[Tensor | None, ...]) -> None:
                 delta = deltas[place]
-                if delta is None or not self.measuring or track.obstacle:
+                if delta is None or not held or not self.measuring or track.obstacle:
                     return
                 if delta.requires_grad:
                     self._give_up(track, "its gradient is differentiated once more")
@@ -247,25 +194,31 @@ class StepRecorder:
                 backward = torch._C._current_graph_task_id()
                 if backward != track.backward:
                     track.begin_pass(backward)
-                if rows and args and track.passes == 1:
-                    part = linear_part(args[0], delta, self.samples)
-                    if part is not None:
-                        track.estimator = EXACT
-                        track.pending.append(part)
-                        return
-                self._received(track, (site, (args, kwargs), delta))
+                part = None
+                arguments = held[0]
+                if rows and arguments[0] and track.passes == 1:
+                    first = not (track.parts or track.pending)
+                    part = norms.read(index, arguments[0][0], delta, self.samples, first=first)
+                if part is None:
+                    self._received(track, (site, arguments, delta))
+                else:
+                    track.estimator = EXACT
+                    track.pending.append(part)
+                if freed and not torch._C._autograd._get_current_graph_task_keep_graph():
+                    # A loop that keeps its loss keeps the graph: the activations would outlive the backward pass.
+                    held.clear()
 
             node.register_prehook(received)
 
         return called
 
-    def _received(self, track: _Track, call: Call) -> None:
+    def _received(self, track: Track, call: Call) -> None:
         track.calls.append(call)
         if track.passes == 1 and len(track.layer.sites) == 1 and call[0].rule is not None:
             # At once, so that neither activations nor deltas outlive their place in the backward pass.
             self._read_calls(track)
 
-    def _read_calls(self, track: _Track) -> None:
+    def _read_calls(self, track: Track) -> None:
         calls, track.calls = track.calls, []
         # What the modules do when they are called once more is not the loop's.
         self.measuring = False
@@ -313,7 +266,7 @@ class StepRecorder:
             if not track.obstacle:
                 self._settle(track)
 
-    def _settle(self, track: _Track) -> None:
+    def _settle(self, track: Track) -> None:
         """A pass has accumulated the layer's gradients: what was read in it counts."""
         if track.calls:
             self._read_calls(track)
@@ -324,7 +277,7 @@ class StepRecorder:
             self._give_up(track, "its parameters are used without calling the module")
         track.passes = 0
 
-    def _give_up(self, track: _Track, reason: str) -> None:
+    def _give_up(self, track: Track, reason: str) -> None:
         track.obstacle = reason
         track.forget()
         logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)

@@ -19,6 +19,15 @@ def square(tensor: Tensor) -> Tensor:
     return row.dot(row) if row.numel() <= PIECE else _by_pieces(row, row)
 
 
+def square_into(place: Tensor, tensor: Tensor) -> None:
+    """Σ_i x_i² into a scalar of the tensor's dtype, on its device."""
+    row = tensor.flatten()
+    if row.numel() <= PIECE:
+        torch.dot(row, row, out=place)
+    else:
+        place.copy_(_by_pieces(row, row))
+
+
 def dot(left: Tensor, right: Tensor) -> Tensor:
     """Σ_i x_i y_i of two tensors of one shape, dtype and device: a scalar of their dtype, on their device."""
     left, right = left.flatten(), right.flatten()
@@ -42,13 +51,14 @@ class Drift:
         largest = max(start.numel() for start in starts)
         scratch = {start.dtype: start.new_empty(min(largest, PIECE)) for start in starts}
         self._kept = [(start, scratch[start.dtype][: start.numel()]) for start in starts]
+        self._squares = torch.empty_like(self.start)
+        self._places = self._squares.unbind()
 
-    def squared(self) -> list[Tensor]:
-        """‖θ − θ_0‖² by parameter; no more than a piece of the difference is ever held."""
-        return [
-            _squared_distance(parameter.detach(), start, scratch)
-            for parameter, (start, scratch) in zip(self._parameters, self._kept, strict=True)
-        ]
+    def squared(self) -> Tensor:
+        """‖θ − θ_0‖² by parameter, float32, until the next call; no more than a piece of the difference is held."""
+        for place, parameter, kept in zip(self._places, self._parameters, self._kept, strict=True):
+            place.copy_(_squared_distance(parameter.detach(), *kept))
+        return self._squares
 
 
 def _squared_distance(left: Tensor, right: Tensor, scratch: Tensor) -> Tensor:

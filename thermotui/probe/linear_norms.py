@@ -1,0 +1,98 @@
+"""The row norms of linear layers, written where they wait until those of many steps are summed up at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermotui.probe.noise import LinearPart, Part, spread
+from thermotui.probe.rows import Rows
+from thermotui.probe.rules import WIDE
+
+MOST_STEPS = 32
+LATER = 2**16
+"""Norms that may wait to be summed up: a sum costs more in operations to start than in numbers."""
+
+
+class LinearNorms:
+    """The norms of steps in which every layer is a `LinearPart`, [steps, 2L, n], and their sums.
+
+    A step's are ‖a_n‖ of each layer, then ‖G_n‖ of its output.
+    """
+
+    def __init__(self, biases: Tensor, sums: Rows) -> None:
+        """biases: [L], 1 where the bias is trained too, 0 where there is none. sums: takes the rows `NOISE`, [3, L]."""
+        self._biases = biases
+        self._sums = sums
+        self._places: list[int] = []
+        self._samples = -1
+        self._dtype = torch.float32
+        self._slots: list[list[LinearPart]] = []
+        self._open: list[LinearPart] = []
+        """Where the present step's go, by layer."""
+
+    def read(self, layer: int, inputs: Any, deltas: Tensor, samples: int, *, first: bool) -> LinearPart | None:
+        """The two row norms of a linear layer, of the `first` micro-batch where they wait to be summed up.
+
+        None where input and output have not one row for each of the samples.
+        """
+        if not isinstance(inputs, Tensor) or inputs.dim() != 2 or deltas.dim() != 2:
+            return None
+        if inputs.shape[0] != samples or deltas.shape[0] != samples:
+            return None
+        if torch.is_grad_enabled():
+            # Where gradients are differentiable, the figures would keep the graph.
+            inputs = inputs.detach()
+        inputs = inputs if inputs.dtype in WIDE else inputs.float()
+        deltas = deltas if deltas.dtype in WIDE else deltas.float()
+        # Squaring and adding up by other operations, or by matrix products, takes up to five times as long.
+        norm = torch.linalg.vector_norm
+        if not first or inputs.dtype is not deltas.dtype:
+            return norm(inputs, dim=1), norm(deltas, dim=1)
+        if samples != self._samples or deltas.dtype is not self._dtype:
+            self._make(samples, deltas.dtype)
+        part = self._open[layer]
+        norm(inputs, dim=1, out=part[0])
+        norm(deltas, dim=1, out=part[1])
+        return part
+
+    def hold(self, parts: Sequence[Sequence[Part | LinearPart]]) -> bool:
+        """Whether these of the present step, by layer, are all there is of it, and all waiting here."""
+        if not self._open:
+            return False
+        return all(len(layer) == 1 and layer[0] is part for layer, part in zip(parts, self._open, strict=True))
+
+    def keep(self, place: int) -> None:
+        """Those of the present step may wait; place: its place among the steps."""
+        self._places.append(place)
+        if len(self._places) == len(self._slots):
+            self.settle()
+        self._open = self._slots[len(self._places)]
+
+    def settle(self) -> None:
+        """Sum up what waits."""
+        if self._places:
+            self._sums.extend(self._places, linear_sums(self._norms[: len(self._places)], self._biases))
+            self._places.clear()
+            self._open = self._slots[0]
+
+    def _make(self, samples: int, dtype: torch.dtype) -> None:
+        self.settle()
+        layers = len(self._biases)
+        steps = max(min(MOST_STEPS, LATER // (2 * layers * max(samples, 1))), 1)
+        self._samples, self._dtype = samples, dtype
+        self._norms = self._biases.new_empty(steps, 2 * layers, samples, dtype=dtype)
+        rows = [step.unbind() for step in self._norms]
+        self._slots = [list(zip(row[:layers], row[layers:], strict=True)) for row in rows]
+        self._open = self._slots[0]
+
+
+def linear_sums(norms: Tensor, biases: Tensor) -> Tensor:
+    """The rows `NOISE`, [..., 3, L], of steps with the same number of samples: norms [..., 2L, n], biases [L]."""
+    inputs, deltas = norms.square().chunk(2, dim=-2)
+    values = (inputs + biases.unsqueeze(1)) * deltas
+    # Comparing and counting takes several times as long: no value is negative.
+    return torch.stack([values.sum(-1), spread(values), values.sign().sum(-1)], dim=-2).float()

@@ -1,0 +1,43 @@
+"""One layer in a step: what the hooks have received of it, and what of that counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from thermotui.probe.layers import ModelLayer
+from thermotui.probe.noise import Call, LinearPart, Part
+
+
+@dataclass(slots=True)
+class Track:
+    """What is known of one layer while a step runs."""
+
+    layer: ModelLayer
+    obstacle: str | None
+    estimator: str = ""
+    passes: int = 0
+    """Forward passes whose gradients have not arrived yet."""
+    backward: int = -1
+    """The backward pass that `calls` and `pending` are of."""
+    calls: list[Call] = field(default_factory=list)
+    pending: list[Part | LinearPart] = field(default_factory=list)
+    """Read, but not known yet to have gone into the parameters' gradients."""
+    parts: list[Part | LinearPart] = field(default_factory=list)
+
+    @property
+    def served(self) -> bool:
+        """Whether its noise is measured within the batch."""
+        return bool(self.estimator) and not self.obstacle
+
+    def begin_pass(self, backward: int) -> None:
+        """Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind."""
+        self.backward = backward
+        self.calls.clear()
+        self.pending.clear()
+
+    def forget(self) -> None:
+        """All of the last step."""
+        self.passes = 0
+        self.calls.clear()
+        self.pending.clear()
+        self.parts.clear()
