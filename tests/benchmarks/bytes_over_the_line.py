@@ -26,6 +26,7 @@ import sys
 import tempfile
 import termios
 import time
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -163,8 +164,9 @@ class PeerPanels(Panels):
         for index, panel in enumerate(self.panels):
             self.update_one(panel, index)
 
+    @abstractmethod
     def update_one(self, panel: Widget, index: int) -> None:
-        raise NotImplementedError
+        """Give a panel what is new."""
 
 
 class SparklinePanels(PeerPanels):

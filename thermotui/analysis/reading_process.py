@@ -15,7 +15,7 @@ import signal
 import struct
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 LENGTH = struct.Struct("<Q")
 DEADLINE = 10
@@ -25,7 +25,7 @@ LOOK_SECONDS, DETAIL_SECONDS = 1.0, 0.25
 """What a tick may spend on new files and on curves and alerts of runs that are not asked for: a screen waits for it."""
 
 
-def write_frame(pipe: BinaryIO, message: object) -> None:
+def write_frame(pipe: IO[bytes], message: object) -> None:
     """Write one frame. Raises BrokenPipeError where nobody reads any more."""
     payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     pipe.write(LENGTH.pack(len(payload)) + payload)
@@ -61,7 +61,7 @@ def arm(seconds: int) -> None:
         signal.alarm(seconds)
 
 
-def serve(paths: list[Path], avoided: dict[str, str], requests: BinaryIO, replies: BinaryIO) -> None:
+def serve(paths: list[Path], avoided: dict[str, str], requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer queries until the pipe is closed."""
     from thermotui.analysis.workspace import Workspace
     from thermotui.errors import InputError

@@ -67,7 +67,7 @@ def root(
     """Watch the learning of a probabilistic model as the thermodynamic process that it is."""
 
 
-UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What typer raises for words it cannot use; it carries the class inside and names only its child."""
 
 

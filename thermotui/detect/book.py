@@ -81,7 +81,8 @@ class AlertBook:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
-        self.__init__()  # type: ignore[misc]  # starting afresh is the point
+        for known in (self._alerts, self._last):
+            known.clear()
         for values in state["alerts"]:
             self._write(Alert(**values))
         self._changed.clear()

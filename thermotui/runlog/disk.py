@@ -78,12 +78,13 @@ def divert(descriptor: int) -> None:
 
 def nameless_file() -> BinaryIO:
     """An empty file to write and read, which is gone once nobody has it open; in memory where the system has that."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("thermotui"), "w+b")
+    create = getattr(os, "memfd_create", None)
+    if create is not None:
+        return os.fdopen(create("thermotui"), "w+b")
     # Slow to import, on the way to every reader.
     import tempfile
 
-    return tempfile.TemporaryFile()  # type: ignore[unreachable,unused-ignore]
+    return tempfile.TemporaryFile()
 
 
 def reason_of(error: Exception) -> str:

@@ -5,6 +5,8 @@ Members of an ensemble are counted by K, slots (probe inputs, samples) by P, cla
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,13 +116,13 @@ class WindowMixture:
         self._count += 1
         return log_mixture(self._ring[: self._count])
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """The window's contents."""
         return {"count": self._count, "ring": self._ring.copy()}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._count = int(state["count"])  # type: ignore[call-overload]  # an int, written by state_dict
+        self._count = int(state["count"])
         self._ring = np.array(state["ring"])
 
 

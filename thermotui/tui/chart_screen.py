@@ -187,8 +187,9 @@ class ChartScreen(Screen[None], Backdrop):
 
     def action_move_layer(self, by: int) -> None:
         """Another layer in the layers view."""
-        for rows in self.stage.view.query(LayerRows):
-            rows.selected += by
+        for rows in self.stage.view.walk_children():
+            if isinstance(rows, LayerRows):
+                rows.selected += by
 
     def action_page_rows(self, by: int) -> None:
         """Earlier or later rows in the log view."""

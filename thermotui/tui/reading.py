@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from thermotui.analysis.reading_process import DEADLINE, read_frame, write_frame
 from thermotui.errors import InputError
@@ -133,6 +133,6 @@ class _Answers:
         return bytes(taken)
 
 
-def _pipe(pipe: IO[bytes] | None) -> BinaryIO:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
-    return pipe  # type: ignore[return-value]  # a raw pipe is what BinaryIO means here
+    return pipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,13 +37,13 @@ class RunScreen(ChartScreen):
         super().__init__(view, save_to)
         self.runs: tuple[RunSummary, ...] = ()
 
+    @abstractmethod
     def ask(self) -> None:
         """Say what is needed for what is shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show_known(self) -> None:
         """Show what is known already."""
-        raise NotImplementedError
 
     def wake(self) -> None:
         """Show the alerts again whose snooze is over."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
@@ -27,8 +29,8 @@ class CellWidget(Widget):
     mode: reactive[Mode] = reactive[Mode]("braille", repaint=False, init=False)
     """Which dots to draw with: braille, block or ascii."""
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._frame: Frame | None = None
         self._palette: Palette | None = None
         self._own_style: Style | None = None
@@ -40,9 +42,9 @@ class CellWidget(Widget):
         self._numbers: NDArray[np.uint32] | None = None
         """The painter's numbers of the styles, by foreground and background role; NO_NUMBER where not yet asked."""
 
+    @abstractmethod
     def draw_frame(self, width: int, height: int) -> Frame:
         """The frame to show in a content area of that size, in cells."""
-        raise NotImplementedError
 
     @property
     def shown_frame(self) -> Frame | None:

@@ -59,14 +59,10 @@ class DrawnChart(CellWidget):
         data: ChartData | None = None,
         *,
         view: StepView | None = None,
-        header: bool = True,
-        name: str | None = None,
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+        super().__init__(id=id)
         self.view = view if view is not None else StepView()
-        self.header = header
         self._axis: Axis | None = None
         self._x_range: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
@@ -102,7 +98,7 @@ class DrawnChart(CellWidget):
     @property
     def layout_cells(self) -> Layout:
         """Where the parts of the chart lie in its content area."""
-        return layout(self.size.width, self.size.height, header=self.header)
+        return layout(self.size.width, self.size.height)
 
     @property
     def columns(self) -> int:
@@ -116,10 +112,7 @@ class DrawnChart(CellWidget):
 
     def range_in(self, place: Layout) -> tuple[float, float]:
         """The steps shown where the plot lies there."""
-        data, columns = self.data, place.cells * GLYPHS[self.mode].across
-        if data is None:
-            return self.view.resolve((0.0, 1.0), columns, growing=False)
-        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
+        return self.view.range_of(self.data, place.cells * GLYPHS[self.mode].across)
 
     @property
     def shown_axis(self) -> Axis | None:

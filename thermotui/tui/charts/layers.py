@@ -57,11 +57,9 @@ class LayerRows(CellWidget, can_focus=True):
         data: ChartData | None = None,
         *,
         view: StepView | None = None,
-        name: str | None = None,
         id: str | None = None,
-        classes: str | None = None,
     ) -> None:
-        super().__init__(name=name, id=id, classes=classes)
+        super().__init__(id=id)
         self.view = view if view is not None else StepView()
         self._axes: dict[str, Axis] = {}
         """The value axis of each row by its name, or the one axis of all under no name."""
@@ -114,13 +112,6 @@ class LayerRows(CellWidget, can_focus=True):
         names = short_names([each.name for each in series], name_room(width))
         return names[self._first : self._first + self._count]
 
-    def resolve(self, columns: int) -> tuple[float, float]:
-        """The steps to show in `columns` columns."""
-        data = self.data
-        if data is None:
-            return self.view.resolve((0.0, 1.0), columns, growing=False)
-        return self.view.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
-
     def fill(self, rows: Frame, height: int) -> Frame:
         """Rows at the top of a frame of the whole height."""
         frame = blank(height, rows.width)
@@ -150,7 +141,7 @@ class LayerSparklines(LayerRows):
         """Draw the rows in sight, each between the sticky ends of its own range."""
         series = self.rows_in_sight(height)
         names = self.names(width)
-        x_range = self.resolve(row_layout(width, names).plot * GLYPHS[self.mode].across)
+        x_range = self.view.range_of(self.data, row_layout(width, names).plot * GLYPHS[self.mode].across)
         columns = spark_columns(series, names, x_range, width, self.mode)
         # Other steps are another picture; the same steps with more in them are a run that goes on.
         growing = self.data is not None and self.data.growing and x_range == self._x_range
@@ -189,7 +180,7 @@ class Heatmap(LayerRows):
         series = self.rows_in_sight(height - below)
         names = self.names(width)
         place = row_layout(width, names, values=False)
-        x_range = self.resolve(place.plot)
+        x_range = self.view.range_of(self.data, place.plot)
         columns = all_to_columns(everything, x_range, place.plot)
         self._fit(np.concatenate([part for each in columns for part in (each.low, each.high)] or [np.empty(0)]))
         axis = self._axes.get("", Axis(0.0, 1.0))

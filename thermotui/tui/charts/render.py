@@ -44,10 +44,10 @@ class Layout(NamedTuple):
         return max(1, self.width - self.gutter)
 
 
-def layout(width: int, height: int, *, header: bool = True) -> Layout:
+def layout(width: int, height: int) -> Layout:
     """The layout of a chart of that size, in cells."""
     width, height = max(width, 1), max(height, 1)
-    return Layout(width, height, gutter_width(width), header and height >= 3, height >= 4, height >= 5)
+    return Layout(width, height, gutter_width(width), height >= 3, height >= 4, height >= 5)
 
 
 def columns_of(data: ChartData, x_range: tuple[float, float], cells: int, mode: Mode) -> tuple[Columns, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from thermotui.tui.charts.buckets import rolling_range, stable_range
+from thermotui.tui.charts.model import ChartData
 
 Linked = TypeVar("Linked")
 
@@ -72,6 +73,12 @@ class StepView:
         if cursor != self.cursor:
             self.cursor = cursor
             self._tell()
+
+    def range_of(self, data: ChartData | None, columns: int) -> tuple[float, float]:
+        """The range to draw for these data, in `columns` columns."""
+        if data is None:
+            return self.resolve((0.0, 1.0), columns, growing=False)
+        return self.resolve(data.extent(), columns, growing=data.growing, planned=data.planned, least=data.least)
 
     def resolve(
         self,
