@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,33 @@ _CLEARLY = 0.95  # share of a jump's squared error that a ramp must stay below t
 _TINY = 1e-300
 
 
+class _Ramps(NamedTuple):
+    begin: NDArray[np.int64]
+    finish: NDArray[np.int64]
+    shapes: NDArray[np.float64]
+    """Of mean 0, [ramps, blocks]."""
+    squares: NDArray[np.float64]
+
+
+@functools.lru_cache(32)
+def _ramps(blocks: int) -> _Ramps:
+    """All ramps from 0 to 1 over so many blocks."""
+    begin, finish = np.triu_indices(blocks + 1)
+    inside = (begin > 0) & (begin < blocks)
+    begin, finish = begin[inside], finish[inside]
+    length = np.maximum(finish - begin, 1e-9)
+    shapes = np.clip((np.arange(blocks)[None, :] + 0.5 - begin[:, None]) / length[:, None], 0.0, 1.0)
+    shapes -= shapes.mean(axis=1, keepdims=True)
+    return _Ramps(begin, finish, shapes, np.maximum((shapes**2).sum(axis=1), 1e-12))
+
+
 def jump_or_ramp(y: NDArray[np.float64], width: int) -> tuple[Literal["jump", "drift"], int, int]:
     """Fit ramps, flat before block `begin` and after block `finish`, to y, float64 [blocks], of `width` samples each.
 
     A jump is a ramp of no length. Returns which of the two fits, and its (begin, finish), 0 < begin < blocks.
     """
-    blocks = len(y)
-    begin, finish = np.triu_indices(blocks + 1)
-    inside = (begin > 0) & (begin < blocks)
-    begin, finish = begin[inside], finish[inside]
-    length = np.maximum(finish - begin, 1e-9)
-    ramp = np.clip((np.arange(blocks)[None, :] + 0.5 - begin[:, None]) / length[:, None], 0.0, 1.0)
-    ramp -= ramp.mean(axis=1, keepdims=True)
-    explained = (ramp @ y) ** 2 / np.maximum((ramp**2).sum(axis=1), 1e-12)
+    begin, finish, shapes, squares = _ramps(len(y))
+    explained = (shapes @ y) ** 2 / squares
     left = float(np.sum((y - y.mean()) ** 2)) - explained
     slow = ((finish - begin) * width >= SLOW) & (finish - begin >= 4)
     jump = int(np.argmax(np.where(finish == begin, explained, -1.0)))

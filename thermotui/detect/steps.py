@@ -70,13 +70,13 @@ class StepTest:
         grid = self._sums.feed(columns, steps)
         if not grid.size:
             return []
-        found: list[tuple[int, int, str, float, float]] = []
+        found: list[tuple[int, int, str, float, float, int]] = []
         for w in WINDOWS:
             ends = grid[(grid % max(8, w // 4) == 0) & (grid - 4 * w >= self._origin)]
             if ends.size:
                 found.extend(self._look(ends, w))
         result = []
-        for end, w, kind, size, score in sorted(found):
+        for end, w, kind, size, score, split in sorted(found):
             if end - 4 * w < self._origin:
                 continue
             if kind == "settled":
@@ -91,31 +91,34 @@ class StepTest:
                 self._rising = w
                 begin, length = end - 2 * w, 2 * w
             else:
-                begin, length = self._split(end, w), GRID
-                if not self._abrupt(begin, end, w, size):
-                    continue
+                begin, length = split, GRID
                 self._locked = end + 3 * w
             begin_step = self._sums.boundary(begin)
             seen = self._sums.boundary(end)
             result.append(Step(kind, begin_step, self._sums.boundary(begin + length), seen, size, score))
         return result
 
-    def _split(self, end: int, w: int) -> int:
-        """The grid point that best splits the last 2w samples into two means."""
-        points = np.arange(end - 2 * w + GRID, end, GRID, dtype=np.int64)
-        sums = self._sums.at(np.concatenate([[end - 2 * w], points, [end]]))[:, 0]
-        before, after = points - (end - 2 * w), end - points
-        gap = (sums[-1] - sums[1:-1]) / after - (sums[1:-1] - sums[0]) / before
-        return int(points[np.argmax(before * after * gap**2)])
+    def _splits(self, ends: NDArray[np.int64], w: int) -> NDArray[np.int64]:
+        """The grid points [n] that best split the last 2w samples before `ends` [n] into two means."""
+        after = np.arange(2 * w - GRID, 0, -GRID, dtype=np.int64)
+        before = 2 * w - after
+        first, last = self._sums.at(ends - 2 * w)[:, :1], self._sums.at(ends)[:, :1]
+        sums = self._sums.at(ends[:, None] - after)[..., 0]
+        gap = (last - sums) / after - (sums - first) / before
+        best = np.argmax(before * after * gap**2, axis=1)
+        return np.asarray(ends - after[best])
 
-    def _abrupt(self, at: int, end: int, w: int, size: float) -> bool:
-        """Whether half of the change, or more, happened within a quarter of the window about `at`."""
+    def _abrupt(
+        self, at: NDArray[np.int64], ends: NDArray[np.int64], w: int, sizes: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Whether half of the change, or more, happened within a quarter of the window about `at`; all [n]."""
         width = max(w // 4 // GRID, 1) * GRID
-        points = np.array([max(at - width, end - 4 * w), at, min(at + width, end)], dtype=np.int64)
-        before, after = np.diff(self._sums.at(points)[:, 0]) / np.diff(points)
-        return bool((after - before) / size > _ABRUPT)
+        begin, end = np.maximum(at - width, ends - 4 * w), np.minimum(at + width, ends)
+        first, middle, last = (self._sums.at(points)[:, 0] for points in (begin, at, end))
+        before, after = (middle - first) / (at - begin), (last - middle) / (end - at)
+        return np.asarray((after - before) / sizes > _ABRUPT)
 
-    def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, str, float, float]]:
+    def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, str, float, float, int]]:
         s = self._settings
         p0, p1, p2, p3, p4 = (self._sums.at(ends - k * w) for k in range(5))
         half = self._sums.at(ends - max(w // 2 // GRID, 1) * GRID)
@@ -142,8 +145,20 @@ class StepTest:
         wanted = kinds != ""
         if not self._rising and not np.any(kinds == "divergence"):
             wanted &= kinds != "settled"
+        splits = np.full(len(ends), -1, dtype=np.int64)
+        steps = np.flatnonzero((kinds == "step_up") | (kinds == "step_down"))
+        if steps.size:
+            splits[steps] = self._splits(ends[steps], w)
+            wanted[steps] &= self._abrupt(splits[steps], ends[steps], w, rise[steps])
         return [
-            (int(ends[i]), w, str(kinds[i]), float(rise[i]), float(abs(rise[i]) / (math.sqrt(2) * unit[i])))
+            (
+                int(ends[i]),
+                w,
+                str(kinds[i]),
+                float(rise[i]),
+                float(abs(rise[i]) / (math.sqrt(2) * unit[i])),
+                int(splits[i]),
+            )
             for i in np.flatnonzero(wanted)
         ]
 
