@@ -56,11 +56,11 @@ windows = st.tuples(st.integers(0, ROWS), st.integers(0, ROWS)).map(sorted)
 
 
 @settings(max_examples=40, deadline=None)
-@given(asked=st.lists(st.tuples(windows, st.sampled_from([2, 50, 300])), min_size=2, max_size=8))
+@given(asked=st.lists(st.tuples(windows, st.sampled_from([2, 50, 300]), st.booleans()), min_size=2, max_size=8))
 def test_any_window_after_any_others_is_as_if_read_alone(noisy: Path, asked) -> None:
     with RunLogReader(noisy) as reader:
-        for (start, stop), buckets in asked:
-            found = reader.overview_followed("steps", ["loss", "accuracy"], start, stop, buckets)
+        for (start, stop), buckets, keep in asked:
+            found = reader.overview_followed("steps", ["loss", "accuracy"], start, stop, buckets, keep=keep)
             assert_same(found, reader.overview("steps", ["loss", "accuracy"], start, stop, buckets))
 
 
@@ -83,6 +83,8 @@ def test_of_a_log_that_grows_only_new_rows_are_read(tmp_path: Path, header, monk
                 monkeypatch.setattr(Table, "read", noted)
             assert_same(reader.overview_followed("steps", ["loss"], 0, None, 512), expected)
             monkeypatch.setattr(Table, "read", plain)
+            # What may be asked next leaves what is shown where it is.
+            reader.overview_followed("steps", ["loss"], last - 5, None, 512, keep=False)
     # The new ones, and those of a last bucket that was not yet whole.
     assert max(read) <= 12
 

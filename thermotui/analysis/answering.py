@@ -28,7 +28,8 @@ def take_snapshot(
         start, stop = _rows_around(log, lengths[stream], stream, query.steps)
         if stop > start:
             # How often each figure was measured is not drawn, and as large as all else.
-            curves[stream] = log.overview_followed(stream, names, start, stop, query.columns)
+            kept = query.purpose != "ahead"
+            curves[stream] = log.overview_followed(stream, names, start, stop, query.columns, keep=kept)
             if query.smoothing and stream in SMOOTHED:
                 curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
     at = query.steps[1] if query.at is None and query.steps else query.at

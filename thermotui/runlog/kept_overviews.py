@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from thermotui.runlog.overview import Overview
 
-KEPT = 8
-"""Windows: those of three streams and of the two curves in a list of runs, and a few of another zoom."""
+KEPT = 6
+"""Windows: those of three streams, of the two curves in a list of runs, and one that was left."""
 
 Key = tuple[str, ...]
 """A stream and its fields."""
@@ -25,13 +25,20 @@ class KeptOverviews:
         self._kept: dict[tuple[Key, int], tuple[int, int, Overview]] = {}
         """By what is shown and the width of its buckets: the rows [start, stop) and their overview, the newest last."""
 
-    def overview(self, key: Key, width: int, start: int, stop: int, read: Callable[[int, int], Overview]) -> Overview:
-        """Buckets of `width` over rows [start, stop), without `measured`. read: makes those of rows [start, stop)."""
-        kept = self._kept.pop((key, width), None)
+    def overview(
+        self, key: Key, width: int, start: int, stop: int, read: Callable[[int, int], Overview], *, keep: bool
+    ) -> Overview:
+        """Buckets of `width` over rows [start, stop), without `measured`. read: makes those of rows [start, stop).
+
+        keep: whether the window takes the place of the last one of that width.
+        """
+        kept = self._kept.get((key, width))
         new = _made(start, stop, width, kept, read)
-        self._kept[key, width] = start, stop, new
-        while len(self._kept) > KEPT:
-            del self._kept[next(iter(self._kept))]
+        if keep:
+            self._kept.pop((key, width), None)
+            self._kept[key, width] = start, stop, new
+            while len(self._kept) > KEPT:
+                del self._kept[next(iter(self._kept))]
         return new
 
 

@@ -138,16 +138,23 @@ class RunLogReader:
         return self._overview(stream, fields, first, last, self._width(stream, first, last, buckets))
 
     def overview_followed(
-        self, stream: str, fields: Sequence[str], start: int = 0, stop: int | None = None, buckets: int = 512
+        self,
+        stream: str,
+        fields: Sequence[str],
+        start: int = 0,
+        stop: int | None = None,
+        buckets: int = 512,
+        *,
+        keep: bool = True,
     ) -> Overview:
-        """As `overview`, without `measured`; whole buckets of the last few windows asked for are not read again.
+        """As `overview`, without `measured`; whole buckets of the last few windows that were kept are not read again.
 
-        For whoever asks again and again while a log grows, or moves along it.
+        For whoever asks again and again while a log grows, or moves along it. keep: whether this window is kept.
         """
         first, last, _ = slice(start, stop).indices(self.length(stream))
         width = self._width(stream, first, last, buckets)
         read = partial(self._overview, stream, fields, width=width)
-        return self._kept.overview((stream, *fields), width, first, last, read)
+        return self._kept.overview((stream, *fields), width, first, last, read, keep=keep)
 
     def _width(self, stream: str, start: int, stop: int, buckets: int) -> int:
         return width_for(self._stream(stream), self._rollups(stream), start, stop, buckets)
