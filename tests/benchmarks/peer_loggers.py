@@ -2,7 +2,8 @@
 
     PYTHON peer_loggers.py NAME FOLDER --series 24 --history 2000 --rate 20
 
-Run by whatever interpreter has the writer of that format installed. Says "ready" when the history is written.
+Run by whatever interpreter has the writer of that format installed. Says "ready" when the history is written; without
+a rate, that is all.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ def main() -> None:
     for step in range(options.history):
         log(step, series(options.series, step))
     print("ready", flush=True)
+    if not options.rate:
+        return
     began, step = time.monotonic(), options.history
     while True:
         log(step, series(options.series, step))

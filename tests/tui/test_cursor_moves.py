@@ -26,3 +26,11 @@ def test_the_nearest_comes_first() -> None:
     order = nearest_first((5, 1), rows, columns, columns + 1)
     assert sorted(order.tolist()) == [0, 1, 2, 3]
     assert order[:2].tolist() == [3, 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 1500)), min_size=1, max_size=40, unique=True))
+def test_every_place_is_visited_once_on_a_terminal_of_any_size(places: list[tuple[int, int]]) -> None:
+    rows, columns = np.array(places).T
+    for cursor in (None, (0, 0), (1400, 3)):
+        order = nearest_first(cursor, rows, columns, columns + 1)
+        assert sorted(order.tolist()) == list(range(len(places)))

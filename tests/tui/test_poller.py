@@ -216,6 +216,42 @@ def test_an_answer_that_was_kept_is_given_up_once_there_are_more_rows(tmp_path: 
     writer.close()
 
 
+def test_a_run_that_gets_rows_is_not_read_ahead_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "live.h5"
+    writer = scripted.live_log(path)
+    reading = _Workspaces(path)
+    poller = Poller(reading, 0.02, Mailbox())
+    now, later = (Query((str(path),), (("steps", ("loss",)),), steps) for steps in (None, (400, 2000)))
+
+    def grow(first: int) -> None:
+        scripted.write_rows(writer, first, first + 100)
+        writer.flush()
+
+        def shown() -> bool:
+            answer = poller.held(now)
+            return answer is not None and answer.lengths["steps"] == first + 100
+
+        _until(shown)
+
+    poller.query, poller.ahead = now, (later,)
+    poller.start()
+    _until(lambda: poller.held(later) is not None)
+    grow(500)
+    _until(lambda: poller.held(later) is not None)
+    monkeypatch.setattr(poller, "_ahead_until", 0.0)
+    grow(600)
+    asked = len(reading.queries)
+    _until(lambda: len(reading.queries) > asked + 5)
+    assert poller.held(later) is None
+    # A key was pressed that may be followed by the same others.
+    poller.ahead = (later,)
+    _until(lambda: poller.held(later) is not None)
+    poller.stop()
+    poller.join(5)
+    reading.workspace.close()
+    writer.close()
+
+
 def test_an_answer_about_another_log_at_the_same_path_is_not_kept(tmp_path: Path) -> None:
     path = scripted.scripted_log(tmp_path / "run.h5")
     reading = _Workspaces(path)

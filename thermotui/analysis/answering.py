@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +23,16 @@ def take_snapshot(
     log: RunLogReader, lengths: dict[str, int], summary: RunSummary, follower: AlertFollower, query: Query
 ) -> RunSnapshot:
     """Answer `query` for one open, freshly refreshed log. Raises RunLogError where the file cannot be read."""
-    first, last = query.steps or (0, max(summary.step, 0))
     curves = {}
     for stream, names in query.fields:
-        start, stop = _rows_around(log, lengths[stream], stream, first, last)
+        start, stop = _rows_around(log, lengths[stream], stream, query.steps)
         if stop > start:
             # How often each figure was measured is not drawn, and as large as all else.
-            curves[stream] = replace(log.overview(stream, names, start, stop, query.columns), measured={})
+            kept = query.purpose != "ahead"
+            curves[stream] = log.overview_followed(stream, names, start, stop, query.columns, keep=kept)
             if query.smoothing and stream in SMOOTHED:
                 curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
+    at = query.steps[1] if query.at is None and query.steps else query.at
     return RunSnapshot(
         path=summary.path,
         header=log.header,
@@ -44,7 +44,7 @@ def take_snapshot(
         valid_intervals=follower.valid_intervals(summary.step),
         alerts_recorded=follower.recorded,
         at=query.at,
-        rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], last if query.at is None else query.at),
+        rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], at),
         autocorrelation=_autocorrelation(log, lengths["autocorrelation"], query.at) if query.autocorrelation else None,
         balance=balance_sheet(log) if query.balance else None,
         interval_balances=_interval_balances(log, follower, summary.step) if query.balance else (),
@@ -53,24 +53,26 @@ def take_snapshot(
     )
 
 
-def _rows_around(log: RunLogReader, length: int, stream: str, first: int, last: int) -> tuple[int, int]:
-    """The rows in [first, last] and one on either side, so that lines run to the edge of a chart."""
-    if length == 0:
-        return 0, 0
-    start, stop = log.row_range(stream, first, last)
+def _rows_around(log: RunLogReader, length: int, stream: str, steps: tuple[int, int] | None) -> tuple[int, int]:
+    """The rows in these steps and one on either side, so that lines run to the edge of a chart; all rows for None."""
+    if length == 0 or steps is None:
+        return 0, length
+    start, stop = log.row_range(stream, *steps)
     return max(0, start - 1), min(length, stop + 1)
 
 
-def _row_at(log: RunLogReader, length: int, stream: str, step: int) -> int | None:
-    """The last row at or before `step`; None where there is none."""
+def _row_at(log: RunLogReader, length: int, stream: str, step: int | None) -> int | None:
+    """The last row at or before `step`, or of all for None; None where there is none."""
     if length == 0:
         return None
+    if step is None:
+        return length - 1
     _, stop = log.row_range(stream, 0, step)
     return stop - 1 if stop > 0 else None
 
 
 def _rows_at(
-    log: RunLogReader, lengths: dict[str, int], streams: Sequence[str], step: int
+    log: RunLogReader, lengths: dict[str, int], streams: Sequence[str], step: int | None
 ) -> dict[str, NDArray[np.void]]:
     found = {}
     for stream in streams:
@@ -81,8 +83,8 @@ def _rows_at(
 
 
 def _autocorrelation(log: RunLogReader, length: int, at: int | None) -> Autocorrelation | None:
-    row = length - 1 if at is None else _row_at(log, length, "autocorrelation", at)
-    if row is None or row < 0:
+    row = _row_at(log, length, "autocorrelation", at)
+    if row is None:
         return None
     window = log.read("autocorrelation", start=row, stop=row + 1)[0]
     return Autocorrelation(

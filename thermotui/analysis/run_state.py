@@ -167,4 +167,4 @@ def _spark(log: RunLogReader, stream: str, name: str) -> NDArray[np.float64]:
     rows = log.length(stream)
     if rows == 0:
         return np.empty(0)
-    return np.asarray(log.overview(stream, [name], 0, rows, SPARK_COLUMNS).mean[name], dtype=np.float64)
+    return np.asarray(log.overview_followed(stream, [name], 0, rows, SPARK_COLUMNS).mean[name], dtype=np.float64)

@@ -138,6 +138,13 @@ def _rows_last(values: NDArray[np.generic]) -> NDArray[Any]:
     return np.ascontiguousarray(values.T)
 
 
+def width_for(table: Table, factors: Sequence[int], start: int, stop: int, buckets: int) -> int:
+    """Rows a bucket where rows [start, stop) are shown in at most `buckets`."""
+    width = bucket_width(start, stop, max(2, buckets))
+    dear = 2 * width in factors[:1] and (stop - start) * table.row_bytes > RAW_BYTES
+    return factors[0] if dear else width
+
+
 def overview(
     table: Table,
     factors: Sequence[int],
@@ -145,13 +152,9 @@ def overview(
     fields: Sequence[str],
     start: int,
     stop: int,
-    buckets: int,
+    width: int,
 ) -> Overview:
-    """At most `buckets` buckets over rows [start, stop); `level` gives the rollup table of one of `factors`, if any."""
-    start, stop = max(0, start), min(stop, len(table))
-    width = bucket_width(start, stop, max(2, buckets))
-    if 2 * width in factors[:1] and (stop - start) * table.row_bytes > RAW_BYTES:
-        width = factors[0]
+    """Buckets of `width` rows over rows [start, stop); `level` gives the rollup table of one of `factors`, if any."""
     rollups = [(factor, level(factor)) for factor in factors if factor <= width]
     usable = [(factor, rollup) for factor, rollup in rollups if rollup is not None]
     reduced = []

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,9 +18,10 @@ from thermotui.runlog.disk import network_file_system
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.handle import open_log
 from thermotui.runlog.header import ATTRIBUTES, parse_header
+from thermotui.runlog.kept_overviews import KeptOverviews
 from thermotui.runlog.layout import rollup_path
 from thermotui.runlog.opening import read_attributes, read_superblock
-from thermotui.runlog.overview import Overview, overview
+from thermotui.runlog.overview import Overview, overview, width_for
 from thermotui.runlog.rollup import rolled_fields, rollup_dtype
 from thermotui.runlog.schema import ROLLUP_FACTORS_OF_VERSION, STREAMS, Header, row_dtype
 from thermotui.runlog.state import ENDED, RunState, judge
@@ -53,6 +55,7 @@ class RunLogReader:
                 raise RunLogError(self.path, str(error)) from error
             self._factors = ROLLUP_FACTORS_OF_VERSION[attributes["format_version"]]
             self._dtypes: dict[str, np.dtype[np.void]] = {}
+            self._kept = KeptOverviews()
             self._generation = 0
         except BaseException:
             self.close()
@@ -131,6 +134,35 @@ class RunLogReader:
         Buckets are a power of two of rows wide and begin at multiples of it: panning and following never move a
         bucket's edge. Reads rollups, so the cost grows with the buckets and not with the rows. Floating-point fields.
         """
+        first, last, _ = slice(start, stop).indices(self.length(stream))
+        return self._overview(stream, fields, first, last, self._width(stream, first, last, buckets))
+
+    def overview_followed(
+        self,
+        stream: str,
+        fields: Sequence[str],
+        start: int = 0,
+        stop: int | None = None,
+        buckets: int = 512,
+        *,
+        keep: bool = True,
+    ) -> Overview:
+        """As `overview`, without `measured`; whole buckets of the last few windows that were kept are not read again.
+
+        For whoever asks again and again while a log grows, or moves along it. keep: whether this window is kept.
+        """
+        first, last, _ = slice(start, stop).indices(self.length(stream))
+        width = self._width(stream, first, last, buckets)
+        read = partial(self._overview, stream, fields, width=width)
+        return self._kept.overview((stream, *fields), width, first, last, read, keep=keep)
+
+    def _width(self, stream: str, start: int, stop: int, buckets: int) -> int:
+        return width_for(self._stream(stream), self._rollups(stream), start, stop, buckets)
+
+    def _rollups(self, stream: str) -> tuple[int, ...]:
+        return self._factors if STREAMS[stream].rollups else ()
+
+    def _overview(self, stream: str, fields: Sequence[str], start: int, stop: int, width: int) -> Overview:
         table = self._stream(stream)
         rolled = rolled_fields(table.dtype)
         for field in fields:
@@ -140,8 +172,7 @@ class RunLogReader:
         def level(factor: int) -> Table | None:
             return self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
 
-        first, last, _ = slice(start, stop).indices(len(table))
-        return overview(table, self._factors if STREAMS[stream].rollups else (), level, fields, first, last, buckets)
+        return overview(table, self._rollups(stream), level, fields, start, stop, width)
 
     def state(self, now: float | None = None) -> RunState:
         """What the run is doing, by its last heartbeat, its process and its file. `now`: seconds since the epoch."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +47,18 @@ def _lengths(one: int, each: int) -> NDArray[np.int64]:
     return lengths
 
 
-_RIGHT, _LEFT, _BELOW, _ABOVE = _lengths(3, 9), _lengths(1, 1), _lengths(len(_DOWN), len(_DOWN)), _lengths(2, 2)
+_NEVER = 1 << 20
+"""More bytes than any move takes."""
 _NUMBER = 1 + (np.arange(_LONGEST + 1) > 8) + (np.arange(_LONGEST + 1) > 98) + (np.arange(_LONGEST + 1) > 998)
 
 
-def _costs(row: int, column: int, rows: Places, columns: Places) -> NDArray[Any]:
-    """About how many bytes a move from one place to each of [m] takes."""
-    down, right = np.clip(rows - row, -_LONGEST, _LONGEST), np.clip(columns - column, -_LONGEST, _LONGEST)
-    relative = np.where(down > 0, _BELOW[np.abs(down)], _ABOVE[np.abs(down)])
-    relative += np.where(right > 0, _RIGHT[np.abs(right)], _LEFT[np.abs(right)])
-    absolute = 4 + _NUMBER[np.minimum(rows, _LONGEST)] + _NUMBER[np.minimum(columns, _LONGEST)]
-    costs: NDArray[np.int64] = np.minimum(relative, absolute)
-    return costs
+def _both_ways(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bytes of moves over −_LONGEST … _LONGEST cells, and at the end of what lies farther."""
+    return np.concatenate((before[:0:-1], after, [_NEVER]))
+
+
+_ACROSS = _both_ways(_lengths(1, 1), _lengths(3, 9))
+_ALONG = _both_ways(_lengths(2, 2), _lengths(len(_DOWN), len(_DOWN)))
 
 
 def nearest_first(cursor: tuple[int, int] | None, rows: Places, columns: Places, ends: Places) -> Places:
@@ -67,13 +66,17 @@ def nearest_first(cursor: tuple[int, int] | None, rows: Places, columns: Places,
 
     In O(m²), so for few of them.
     """
-    left = np.arange(rows.size)
-    order = np.empty_like(left)
+    order = np.empty(rows.size, np.intp)
     row, column = (int(rows[0]), int(columns[0])) if cursor is None else cursor
-    for index in range(left.size):
-        nearest = int(_costs(row, column, rows[left], columns[left]).argmin())
-        chosen = left[nearest]
+    absolute = 4 + _NUMBER[np.minimum(rows, _LONGEST)] + _NUMBER[np.minimum(columns, _LONGEST)]
+    # Places in the tables of moves from the upper left corner.
+    along, across = rows + _LONGEST, columns + _LONGEST
+    for index in range(rows.size):
+        costs = _ALONG.take(along - row, mode="clip")
+        costs += _ACROSS.take(across - column, mode="clip")
+        np.minimum(costs, absolute, out=costs)
+        chosen = int(costs.argmin())
         order[index] = chosen
         row, column = int(rows[chosen]), int(ends[chosen])
-        left = np.delete(left, nearest)
+        absolute[chosen] = along[chosen] = _NEVER
     return order

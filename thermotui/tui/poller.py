@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 from thermotui.analysis.format import format_duration
@@ -13,14 +14,16 @@ from thermotui.tui.mailbox import Mailbox
 RESTART_PAUSE = 0.5
 KEPT_ANSWERS = 10
 """The last answers, among them those to the questions that the next key may ask."""
+LOOKING_AHEAD_SECONDS = 10.0
+"""Time for which a run that gets rows is read ahead anew: who has pressed no key for so long reads, or is away."""
 
 
 class Poller(threading.Thread):
     """Asks the reading process every `interval` seconds, and at once when the query changes.
 
     Ticks that bring anything new go into `mailbox`. While a reading takes its time, only the newest query is kept.
-    What it may be asked next is answered ahead while there is nothing else to do. `query` and `ahead` may be set from
-    any thread.
+    What it may be asked next is answered ahead while there is nothing else to do, and anew of a run that has got rows
+    for LOOKING_AHEAD_SECONDS after `ahead` was set. `query` and `ahead` may be set from any thread.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Poller(threading.Thread):
         self._query = Query()
         self._answered: Query | None = None
         self._ahead: tuple[Query, ...] = ()
+        self._ahead_until = 0.0
         self._answers: dict[Query, RunSnapshot] = {}
         """By question about one run, all of one run while it had the same rows, the newest last."""
         self._changed = threading.Event()
@@ -62,8 +66,10 @@ class Poller(threading.Thread):
 
     @ahead.setter
     def ahead(self, queries: tuple[Query, ...]) -> None:
-        if queries != self._ahead:
-            self._ahead = queries
+        now = time.monotonic()
+        news = queries != self._ahead or now > self._ahead_until
+        self._ahead, self._ahead_until = queries, now + LOOKING_AHEAD_SECONDS
+        if news:
             self._changed.set()
 
     def held(self, query: Query) -> RunSnapshot | None:
@@ -109,7 +115,7 @@ class Poller(threading.Thread):
 
     def _look_ahead(self) -> None:
         """Answer what may be asked next, until something else is asked."""
-        for query in self._ahead:
+        for query in self._ahead if time.monotonic() <= self._ahead_until else ():
             if self._changed.is_set():
                 return
             if query not in self._answers and (tick := self._read(replace(query, purpose="ahead"))):

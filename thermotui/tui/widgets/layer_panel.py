@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.reactive import reactive
 
@@ -10,12 +13,15 @@ from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.layers import LayerSparklines
-from thermotui.tui.charts.model import ChartData, Scale, SeriesData
+from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
 from thermotui.tui.panels import marks_of, row_value, shades_of
 from thermotui.tui.views.view import Look
 from thermotui.tui.widgets.backdrop import Backdrop
 from thermotui.tui.widgets.lines import Line
+
+if TYPE_CHECKING:
+    from thermotui.runlog.overview import Overview
 
 TEMPERATURES = ("temperature", "temperature_full")
 """The estimators of a layer's temperature, the one that serves a layer more often first."""
@@ -28,31 +34,50 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
     overview = snapshot.curves.get("reservoir")
     if overview is None or names[0] not in overview.mean:
         return ()
-    series, smoothed = [], snapshot.smooths("reservoir")
+    smoothed = snapshot.smooths("reservoir")
     # One array for all layers: they are then reduced to columns together.
     x = overview.step_first.astype(np.float64)
-    for index, layer in enumerate(snapshot.header.layers):
-        served = [name for name in names if np.isfinite(overview.mean[name][:, index]).any()]
-        name = served[0] if served else names[0]
-        mean = overview.mean[name][:, index].astype(np.float64)
-        low = high = None
-        if f"{name}_se" in overview.mean and not smoothed:
-            error = overview.mean[f"{name}_se"][:, index].astype(np.float64)
-            low, high = mean - error, mean + error
+    served = np.array([np.isfinite(overview.mean[name]).any(axis=0) for name in names]).argmax(axis=0)
+    tables = {index: _LayerTable.of(overview, names[index], errors=not smoothed) for index in set(served.tolist())}
+    series = []
+    for index, (layer, choice) in enumerate(zip(snapshot.header.layers, served.tolist(), strict=True)):
+        name, table = names[choice], tables[choice]
         series.append(
             SeriesData(
                 printable(layer.name),
                 x,
-                overview.minimum[name][:, index].astype(np.float64),
-                overview.maximum[name][:, index].astype(np.float64),
-                mean,
-                low,
-                high,
+                table.low[index],
+                table.high[index],
+                table.mean[index],
+                None if table.se_low is None else table.se_low[index],
+                None if table.se_high is None else table.se_high[index],
                 f"series_{index % 8 + 1}",
                 row=None if smoothed else row_value(snapshot, "reservoir", name, f"{name}_se", layer=index),
             )
         )
     return tuple(series)
+
+
+class _LayerTable(NamedTuple):
+    """One column of the log for all layers, [L, B] each, those of a layer one after the other."""
+
+    low: Floats
+    high: Floats
+    mean: Floats
+    se_low: Floats | None
+    se_high: Floats | None
+
+    @classmethod
+    def of(cls, overview: Overview, name: str, *, errors: bool) -> _LayerTable:
+        low, high, mean = (_by_layer(table[name]) for table in (overview.minimum, overview.maximum, overview.mean))
+        if not errors or f"{name}_se" not in overview.mean:
+            return cls(low, high, mean, None, None)
+        error = _by_layer(overview.mean[f"{name}_se"])
+        return cls(low, high, mean, mean - error, mean + error)
+
+
+def _by_layer(values: NDArray[np.floating]) -> Floats:
+    return np.ascontiguousarray(values.T, dtype=np.float64)
 
 
 def layers_data(snapshot: RunSnapshot, names: tuple[str, ...], title: str) -> ChartData:

@@ -1,0 +1,109 @@
+"""Overviews of windows that grow and move: of what was read before only whole buckets are taken, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.runlog.conftest import make_header
+from thermotui.runlog.kept_overviews import KEPT
+from thermotui.runlog.overview import Overview
+from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.table import Table
+from thermotui.runlog.writer import RunLogWriter
+
+ROWS = 40_000
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise with gaps, so that a bucket that is not its own shows."""
+    path = tmp_path_factory.mktemp("followed") / "run.h5"
+    with RunLogWriter.create(path, make_header()) as writer:
+        append(writer, 0, ROWS)
+    return path
+
+
+def append(writer: RunLogWriter, first: int, last: int, add: float = 0.0) -> None:
+    rows = np.zeros(last - first, writer.dtype("steps"))
+    rows["step"] = np.arange(first, last)
+    generator = np.random.default_rng(first)
+    for name in ("loss", "accuracy"):
+        rows[name] = add + generator.normal(size=len(rows))
+    rows["loss"][generator.random(len(rows)) < 0.2] = np.nan
+    writer.append_rows("steps", rows)
+    writer.flush()
+
+
+def assert_same(found: Overview, expected: Overview) -> None:
+    assert found.width == expected.width
+    for name in ("step_first", "step_last", "count"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    for name in ("minimum", "maximum"):
+        for field, values in getattr(expected, name).items():
+            np.testing.assert_array_equal(getattr(found, name)[field], values)
+    # Of rows or of their rollups: the last digit may differ.
+    for field, values in expected.mean.items():
+        np.testing.assert_allclose(found.mean[field], values, rtol=1e-5, atol=1e-7)
+        assert found.mean[field].dtype == values.dtype
+
+
+windows = st.tuples(st.integers(0, ROWS), st.integers(0, ROWS)).map(sorted)
+
+
+@settings(max_examples=40, deadline=None)
+@given(asked=st.lists(st.tuples(windows, st.sampled_from([2, 50, 300]), st.booleans()), min_size=2, max_size=8))
+def test_any_window_after_any_others_is_as_if_read_alone(noisy: Path, asked) -> None:
+    with RunLogReader(noisy) as reader:
+        for (start, stop), buckets, keep in asked:
+            found = reader.overview_followed("steps", ["loss", "accuracy"], start, stop, buckets, keep=keep)
+            assert_same(found, reader.overview("steps", ["loss", "accuracy"], start, stop, buckets))
+
+
+def test_of_a_log_that_grows_only_new_rows_are_read(tmp_path: Path, header, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.h5"
+    read: list[int] = []
+    plain = Table.read
+
+    def noted(table: Table, fields: tuple[str, ...] | None, start: int, stop: int) -> np.ndarray:
+        read.append(stop - start)
+        return plain(table, fields, start, stop)
+
+    with RunLogWriter.create(path, header()) as writer, RunLogReader(path) as reader:
+        append(writer, 0, 1000)
+        for last in range(1010, 1400, 10):
+            append(writer, last - 10, last)
+            reader.refresh()
+            expected = reader.overview("steps", ["loss"], 0, None, 512)
+            if last > 1030:
+                monkeypatch.setattr(Table, "read", noted)
+            assert_same(reader.overview_followed("steps", ["loss"], 0, None, 512), expected)
+            monkeypatch.setattr(Table, "read", plain)
+            # What may be asked next leaves what is shown where it is.
+            reader.overview_followed("steps", ["loss"], last - 5, None, 512, keep=False)
+    # The new ones, and those of a last bucket that was not yet whole.
+    assert max(read) <= 12
+
+
+def test_a_file_put_in_the_place_of_another_shows_nothing_of_it(tmp_path: Path, header) -> None:
+    path, other = tmp_path / "run.h5", tmp_path / "other.h5"
+    for file, add in ((path, 0.0), (other, 100.0)):
+        with RunLogWriter.create(file, header()) as writer:
+            append(writer, 0, 1000, add)
+    with RunLogReader(path) as reader:
+        reader.overview_followed("steps", ["loss"], 0, None, 100)
+        other.replace(path)
+        reader.refresh()
+        assert reader.overview_followed("steps", ["loss"], 0, None, 100).minimum["loss"].min() > 50
+
+
+def test_few_windows_are_kept(noisy: Path) -> None:
+    with RunLogReader(noisy) as reader:
+        for width in range(20):
+            reader.overview_followed("steps", ["loss"], 0, 100 << width % 9, 100)
+            reader.overview_followed("steps", ["accuracy"], 0, 100 << width % 9, 100)
+        assert len(reader._kept._kept) == KEPT
