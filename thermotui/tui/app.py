@@ -204,6 +204,13 @@ class WatchApp(App[None]):
         """Choose an action by its words."""
         self.action_command_palette()
 
+    def action_command_palette(self) -> None:
+        """Choose an action by its words, in a palette that closes nothing but itself."""
+        from thermotui.tui.dialogs.dialog import Commands
+
+        if not isinstance(self.screen, Commands):
+            self.push_screen(Commands(id="--command-palette"))
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the registry, and each theme."""
         for action in ACTIONS:
