@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from textual import on
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
+from textual.message import Message
 from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList
 
 Result = TypeVar("Result")
 
@@ -25,4 +28,24 @@ class Dialog(ModalScreen[Result]):
 
 # Textual takes styles from the first of several classes alone.
 class Commands(CommandPalette, Dialog[None]):
-    """Textual's palette."""
+    """Textual's palette, deaf once it is closed.
+
+    A letter that was typed before, and a search that was under way, would have it look for its list, fail, and end the
+    program.
+    """
+
+    @on(Input.Changed)
+    @on(Input.Submitted)
+    @on(OptionList.OptionSelected)
+    def _hear(self, event: Message) -> None:
+        if not self.is_current:
+            event.stop()
+            event.prevent_default()
+
+    def _watch__list_visible(self) -> None:
+        if self.is_current:
+            super()._watch__list_visible()
+
+    async def _watch__show_busy(self) -> None:
+        if self.is_current:
+            await super()._watch__show_busy()
