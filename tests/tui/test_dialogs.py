@@ -42,7 +42,7 @@ async def test_the_palette_is_deaf_once_it_is_closed(finished: Path) -> None:
         # What was under way has its say when the list is gone.
         for _ in range(2):
             palette._list_visible = not palette._list_visible
-            palette._show_busy = not palette._show_busy
+        await palette._watch__show_busy()
         searches.assert_not_called()
         assert not isinstance(pilot.app.screen, Dialog)
 
