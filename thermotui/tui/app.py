@@ -20,6 +20,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 
+from thermotui.analysis.memory import give_back_free_pages
 from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
@@ -152,6 +153,7 @@ class WatchApp(App[None]):
             self._touched = None
             empty_large_caches()
             gc.collect()
+            give_back_free_pages()
 
     def _tell(self) -> None:
         self.post_message(self.Ticked())
