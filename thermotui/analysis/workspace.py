@@ -122,7 +122,7 @@ class Workspace:
         for path, run in self._runs.items():
             if path not in query.runs and (run.shown is not None or run.settled):
                 # A run that is no longer asked for, live or not, gives back the tables that only its curves needed,
-                # and whoever asked has given up all answers about it.
+                # and what was answered is answered again if it is asked once more.
                 run.shown = None
                 run.made_of, run.answered = (), {}
                 run.close()
