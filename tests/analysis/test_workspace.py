@@ -220,3 +220,31 @@ def test_what_is_asked_for_waits_for_no_other_run(tmp_path: Path) -> None:
         assert [snapshot.path for snapshot in workspace.tick(query).snapshots] == [str(paths[3])]
         asked = Query(tuple(map(str, paths[:2])))
         assert {summary.name for summary in workspace.tick(asked).summaries} >= {"3"}
+
+
+def test_what_was_answered_about_a_run_is_forgotten_once_another_is_asked_for(tmp_path: Path) -> None:
+    """Or else the questions about every run once visited add up."""
+    paths = [scripted.scripted_log(tmp_path / f"{index}.h5", rows=100) for index in range(2)]
+    with Workspace([tmp_path]) as workspace:
+        first, ahead = (ask(paths[0], fields=(("steps", ("loss",)),), steps=steps) for steps in ((0, 50), (50, 99)))
+        for query, told in (
+            (first, True),
+            (replace(ahead, purpose="ahead"), True),
+            (replace(ahead, purpose="held"), False),
+            (ask(paths[1]), True),
+            (replace(ahead, purpose="held"), True),
+        ):
+            assert bool(workspace.tick(query).snapshots) == told, query
+
+
+def test_what_was_answered_before_there_were_more_rows_is_forgotten(tmp_path: Path) -> None:
+    writer = scripted.live_log(tmp_path / "live.h5", rows=100)
+    with Workspace([tmp_path]) as workspace:
+        for first in range(100, 140, 2):
+            for steps in ((0, first), (0, first + 1)):
+                workspace.tick(ask(tmp_path / "live.h5", steps=steps))
+            scripted.write_rows(writer, first, first + 2)
+            writer.flush()
+        (run,) = workspace._runs.values()
+        assert len(run.answered) == 2
+    writer.close()

@@ -6,6 +6,9 @@ One process writes all runs, another is `watch` in a pseudo-terminal; memory is 
 the process that reads for it. A tour through every view and every dialog in every size comes first, so that what grows
 after five minutes is nothing that is shown for the first time. The latency is that of the run in the header: from a
 flush until its last step stands there, while the header is in sight and the screen is not paused.
+
+`--pace 12` presses as much in ten minutes as is pressed in an hour at one a second, with a rest now and then, in which
+what waits for a quiet moment is done.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ SETTLED_MINUTES = 5.0
 STEPS_A_FLUSH = 2
 """In an hour fewer than 10,000 steps, which the header still tells in full."""
 SIZES = [(80, 24), (160, 48), (10, 3), (300, 100), (41, 11), (120, 36), (160, 48)]
+REST_EVERY, REST_SECONDS = 60, 5.0
+"""Keys between two rests, and how long they are, where keys come faster than one a second."""
 SEQUENCES = {
     "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "tab": "\t", "shift+tab": "\x1b[Z",
     "escape": "\x1b", "space": " ", "f1": "\x1bOP",
@@ -152,7 +157,7 @@ def memory(terminal: Terminal) -> tuple[float, float]:
     return screen.memory_info().rss / 1e6, sum(readers) / 1e6
 
 
-def soak(folder: Path, minutes: float, interval: float, seed: int, flushed: Connection) -> None:
+def soak(folder: Path, minutes: float, interval: float, pace: float, seed: int, flushed: Connection) -> None:
     chance = random.Random(seed)
     latencies, faults, measured = Latencies(), set[str](), list[tuple[float, float]]()
     with watching(str(folder), "--fresh", "--interval", str(interval), columns=160, lines=48) as terminal:
@@ -170,7 +175,8 @@ def soak(folder: Path, minutes: float, interval: float, seed: int, flushed: Conn
                 else:
                     resize(terminal, *station)
                 presses += 1
-                next_press = passed + (chance.expovariate(1.0) if station is None else 1.0)
+                rests = pace > 1.0 and presses % REST_EVERY == 0
+                next_press = passed + (REST_SECONDS if rests else chance.expovariate(pace) if station is None else 1.0)
             terminal.read(0.05)
             terminal.raw.clear()
             while flushed.poll():
@@ -214,6 +220,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks at the logs")
+    parser.add_argument("--pace", type=float, default=1.0, help="keys, clicks and sizes a second after the tour")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     context = mp.get_context("spawn")
@@ -231,7 +238,7 @@ def main() -> None:
             )
             # What `s` saves lies beside the runs, and goes with them.
             os.chdir(name)
-            soak(folder, arguments.minutes, arguments.interval, arguments.seed, receiving)
+            soak(folder, arguments.minutes, arguments.interval, arguments.pace, arguments.seed, receiving)
         finally:
             stop.set()
             writing.join(30)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
 from textual.geometry import Region
 
+from tests.tui.driving import screen
+from thermotui.tui.app import QUIET_SECONDS
 from thermotui.tui.caches import CACHES, MAXIMUM_ENTRIES, empty_large_caches
 
 
@@ -20,3 +27,16 @@ def test_only_a_cache_that_has_grown_large_is_emptied() -> None:
 
 def test_each_has_room_for_more() -> None:
     assert all((cache.cache_info().maxsize or 0) > MAXIMUM_ENTRIES for cache in CACHES)
+
+
+async def test_the_screen_tidies_up_once_after_the_last_key_and_not_while_keys_come(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with screen([finished]) as pilot:
+        given_back = Mock()
+        monkeypatch.setattr("thermotui.tui.app.give_back_free_pages", given_back)
+        for touched, times in ((time.monotonic(), 0), (time.monotonic() - QUIET_SECONDS - 1, 1), (None, 1)):
+            pilot.app._touched = touched
+            pilot.app._tidy()
+            assert given_back.call_count == times
+            assert (pilot.app._touched is None) == (times == 1)

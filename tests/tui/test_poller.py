@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,23 @@ def test_what_may_be_next_is_answered_ahead_and_not_read_again(finished: Path) -
     assert [query.purpose for query in reading.queries] == ["shown", "ahead", "held"]
     poller.stop()
     poller.join(5)
+    reading.workspace.close()
+
+
+def test_large_answers_are_given_up_first_where_the_next_key_does_not_ask_for_them(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = _Workspaces(finished)
+    before, now, later = (Query((str(finished),), (("steps", ("loss",)),), (first, 1999)) for first in (0, 1, 2))
+    answer = reading.ask(before).snapshots[0]
+    assert answer.size == 3 * answer.curves["steps"].mean["loss"].nbytes
+    for room, kept in ((3, {before, now, later}), (2, {now, later}), (1, {now, later})):
+        monkeypatch.setattr("thermotui.tui.poller.KEPT_BYTES", room * answer.size)
+        poller = Poller(reading, 60.0, Mailbox())
+        poller.ahead = (later,)
+        for query in (before, later, now):
+            poller._keep(query, reading.workspace.tick(replace(query, purpose="ahead")).snapshots)
+        assert {query for query in (before, now, later) if poller.held(query)} == kept
     reading.workspace.close()
 
 

@@ -10,6 +10,16 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGE_BYTES = 128 * 1024
 
 
+def give_back_free_pages() -> None:
+    """Give back to the system what lies free between blocks that are in use; about a millisecond.
+
+    Does nothing where there is another C library than GNU's.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def give_back_large_blocks() -> None:
     """Have freed blocks of LARGE_BYTES and more go back to the system at once.
 

@@ -98,6 +98,16 @@ class RunSnapshot:
     rows: NDArray[np.void] | None = None
     rows_start: int = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes of its curves, which are nearly all that it takes."""
+        return sum(
+            array.nbytes
+            for curve in self.curves.values()
+            for arrays in (curve.minimum, curve.maximum, curve.mean)
+            for array in arrays.values()
+        )
+
     def smooths(self, stream: str) -> bool:
         """Whether the means of that stream's curves are smoothed, so that errors and exactness are not theirs."""
         return self.smoothing > 0 and stream in SMOOTHED

@@ -23,7 +23,7 @@ SEARCH_INTERVAL = 2.0
 SETTLED = ("finished", "failed", "interrupted", "crashed", "empty")
 """States of runs that write no more: until their file changes they are not opened again."""
 REMEMBERED_ANSWERS = 32
-"""Questions about a run of which it is known what the log was like when they were answered."""
+"""Questions about a run of which it is known that they were answered from the log as it is."""
 
 
 @dataclass
@@ -32,7 +32,8 @@ class _Run:
     looked: when, in seconds since 1970.
 
     log: None while nothing is asked of a settled run. complete: whether `follower` and the curves have every row.
-    shown: what the newest answer that is shown was made of; answered: what each of the last answers was.
+    shown: the question that the newest answer shown was about, and what it was made of.
+    made_of: what the last answers were made of, and answered: the questions, the last at the end.
     """
 
     file: Path
@@ -45,7 +46,8 @@ class _Run:
     looked: float = 0.0
     looked_closely: float = -math.inf
     shown: tuple[object, ...] | None = None
-    answered: dict[Query, tuple[object, ...]] = field(default_factory=dict)
+    made_of: tuple[object, ...] = ()
+    answered: dict[Query, None] = field(default_factory=dict)
 
     def opened(self) -> RunLogReader:
         """The log, opened where it is not."""
@@ -119,8 +121,10 @@ class Workspace:
         snapshots = list(self._answers(query))
         for path, run in self._runs.items():
             if path not in query.runs and (run.shown is not None or run.settled):
-                # A run that is no longer asked for, live or not, gives back the tables that only its curves needed.
+                # A run that is no longer asked for, live or not, gives back the tables that only its curves needed,
+                # and what was answered is answered again if it is asked once more.
                 run.shown = None
+                run.made_of, run.answered = (), {}
                 run.close()
         return Tick(query, tuple(group_ranks(self._summaries())), tuple(snapshots))
 
@@ -240,16 +244,19 @@ class Workspace:
         log = run.opened()
         lengths = {stream: log.length(stream) for stream in STREAMS}
         question = replace(query, purpose="shown")
-        made_of = (question, replace(summary, age=0.0), tuple(lengths.values()), follower.alerts)
-        if query.purpose == "held" and run.answered.get(question) == made_of:
-            run.shown = made_of
-        if query.purpose != "ahead" and run.shown == made_of:
+        made_of = replace(summary, age=0.0), tuple(lengths.values()), follower.alerts
+        if made_of != run.made_of:
+            # No answer from before is the newest any more.
+            run.made_of, run.answered = made_of, {}
+        if query.purpose == "held" and question in run.answered:
+            run.shown = question, made_of
+        if query.purpose != "ahead" and run.shown == (question, made_of):
             return None
         snapshot = take_snapshot(log, lengths, summary, follower, query)
         if query.purpose != "ahead":
-            run.shown = made_of
+            run.shown = question, made_of
         run.answered.pop(question, None)
-        run.answered[question] = made_of
+        run.answered[question] = None
         while len(run.answered) > REMEMBERED_ANSWERS:
             del run.answered[next(iter(run.answered))]
         return snapshot

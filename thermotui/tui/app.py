@@ -20,6 +20,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 
+from thermotui.analysis.memory import give_back_free_pages
 from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
@@ -152,6 +153,7 @@ class WatchApp(App[None]):
             self._touched = None
             empty_large_caches()
             gc.collect()
+            give_back_free_pages()
 
     def _tell(self) -> None:
         self.post_message(self.Ticked())
@@ -203,6 +205,13 @@ class WatchApp(App[None]):
     def action_commands(self) -> None:
         """Choose an action by its words."""
         self.action_command_palette()
+
+    def action_command_palette(self) -> None:
+        """Choose an action by its words, in a palette that closes nothing but itself."""
+        from thermotui.tui.dialogs.dialog import Commands
+
+        if not isinstance(self.screen, Commands):
+            self.push_screen(Commands(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the registry, and each theme."""

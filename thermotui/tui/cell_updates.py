@@ -225,7 +225,7 @@ class CellUpdates:
         return move(before, place, self._shown.shape[1])
 
 
-@lru_cache(1024)
+@lru_cache(512)
 def _cells(text: str) -> NDArray[np.unsignedinteger[Any]] | None:
     """Code points cell by cell; None where a character joins with the one before it."""
     if text.isascii():
@@ -322,7 +322,7 @@ def _of_a_blank(style: str) -> str:
     return style if attributes.others & {"4", "7", "9", "21", "51", "52", "53"} else attributes.background
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def _style_change(before: str | None, after: str) -> str:
     """The shortest sequence from one style to another; `before` None where it is not known."""
     whole = f"\x1b[0;{after}m" if after else "\x1b[0m"

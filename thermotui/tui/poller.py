@@ -16,6 +16,8 @@ KEPT_ANSWERS = 10
 """The last answers, among them those to the questions that the next key may ask."""
 LOOKING_AHEAD_SECONDS = 10.0
 """Time for which a run that gets rows is read ahead anew: who has pressed no key for so long reads, or is away."""
+KEPT_BYTES = 1_500_000
+"""Of their curves. Those that the next key may ask for are kept all the same: they would be read again and again."""
 
 
 class Poller(threading.Thread):
@@ -144,7 +146,11 @@ class Poller(threading.Thread):
             asked: answer for asked, answer in self._answers.items() if asked != query and _log(answer) == _log(new)
         }
         kept = [*sorted(alike.items(), key=lambda item: item[0] in self._ahead), (query, new)]
-        self._answers = dict(kept[-KEPT_ANSWERS:])
+        kept = kept[-KEPT_ANSWERS:]
+        size = sum(answer.size for _, answer in kept)
+        while size > KEPT_BYTES and len(kept) > 1 and kept[0][0] not in self._ahead:
+            size -= kept.pop(0)[1].size
+        self._answers = dict(kept)
 
 
 def _log(answer: RunSnapshot) -> tuple[object, ...]:

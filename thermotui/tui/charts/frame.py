@@ -71,7 +71,7 @@ class Frame:
         return end
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def _codes(text: str) -> Codes:
     if not (text.isascii() and text.isprintable()):
         text = "".join(c if c.isprintable() and cell_len(c) == 1 else "?" for c in text)

@@ -8,10 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from thermotui.tui.actions import ACTIONS, key_text
+from thermotui.tui.dialogs.dialog import Dialog
 
 LEGEND = """\
 In a chart: the line is the mean, the shade its standard error, bars run from the smallest to the
@@ -32,7 +32,7 @@ def help_lines(keys: Mapping[str, str]) -> Iterator[str]:
         yield f"  {shown:14} {action.title}"
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Help; any of its keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,f1,enter", "dismiss", "Close")]

@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import ModalScreen
 from textual.widgets import SelectionList
 from textual.widgets.selection_list import Selection
 
+from thermotui.tui.dialogs.dialog import Dialog
 from thermotui.tui.views.dashboard import BY_NAME, ORDER
 
 
-class PanelChooser(ModalScreen[frozenset[str]]):
+class PanelChooser(Dialog[frozenset[str]]):
     """A list of panels with marks; closes with the names of those switched off."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,p,q", "done", "Close")]

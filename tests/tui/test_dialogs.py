@@ -1,0 +1,63 @@
+"""Dialogs close themselves and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from textual.events import Click
+from textual.widgets import Input
+
+from tests.tui.driving import main_screen, press, screen
+from tests.tui.keys.checking import key
+from thermotui.tui.dialogs.dialog import Commands, Dialog
+
+
+async def test_two_clicks_beside_the_palette_leave_the_screen_below_open(finished: Path) -> None:
+    async with screen([finished]) as pilot:
+        below = pilot.app.screen
+        await press(pilot, key("commands"))
+        palette = pilot.app.screen
+        assert isinstance(palette, Dialog)
+        for _ in range(2):
+            palette.post_message(
+                Click(palette, 0, 0, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=0, screen_y=0)
+            )
+        await pilot.pause()
+        assert pilot.app.screen is below
+
+
+async def test_the_palette_is_deaf_once_it_is_closed(finished: Path) -> None:
+    async with screen([finished]) as pilot:
+        await press(pilot, key("commands"))
+        palette = pilot.app.screen
+        assert isinstance(palette, Commands)
+        searches = palette._gather_commands = Mock()
+        letters = palette.query_one(Input)
+        palette.dismiss()
+        for message in (Input.Changed(letters, "heat"), Input.Submitted(letters, "heat")):
+            assert palette.post_message(message)
+        await pilot.pause()
+        # What was under way has its say when the list is gone.
+        for _ in range(2):
+            palette._list_visible = not palette._list_visible
+        await palette._watch__show_busy()
+        searches.assert_not_called()
+        assert not isinstance(pilot.app.screen, Dialog)
+
+
+@pytest.mark.parametrize("name", ["help", "commands", "choose_panels"])
+async def test_a_dialog_closed_twice_leaves_the_screen_below_open(name: str, finished: Path) -> None:
+    async with screen([finished]) as pilot:
+        below = pilot.app.screen
+        await press(pilot, key(name))
+        dialog = pilot.app.screen
+        assert isinstance(dialog, Dialog)
+        dialog.dismiss()
+        await pilot.pause()
+        dialog.dismiss()
+        await pilot.pause()
+        assert pilot.app.screen is below
+        await press(pilot, key("view_layers"))
+        assert main_screen(pilot).stage.name_shown == "layers"
