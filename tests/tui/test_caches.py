@@ -11,7 +11,7 @@ from textual.geometry import Region
 
 from tests.tui.driving import screen
 from thermotui.tui.app import QUIET_SECONDS
-from thermotui.tui.caches import CACHES, MAXIMUM_ENTRIES, empty_large_caches
+from thermotui.tui.caches import CACHES, MAXIMUM_ENTRIES, empty_large_caches, empty_large_widget_caches
 
 
 def test_only_a_cache_that_has_grown_large_is_emptied() -> None:
@@ -40,3 +40,28 @@ async def test_the_screen_tidies_up_once_after_the_last_key_and_not_while_keys_c
             pilot.app._tidy()
             assert given_back.call_count == times
             assert (pilot.app._touched is None) == (times == 1)
+
+
+async def test_widgets_are_not_remembered_under_changes_long_past(finished: Path) -> None:
+    async with screen([finished]) as pilot:
+        main = pilot.app.main
+        for _ in range(150):
+            main.query_one("#header")
+            main._nodes.updated()
+        assert len(main._query_one_cache) > 128
+        header = main.query_one("#header")
+        empty_large_widget_caches(main)
+        assert len(main._query_one_cache) == 0
+        assert main.query_one("#header") is header
+
+
+async def test_boxes_of_former_sizes_are_not_kept(finished: Path) -> None:
+    async with screen([finished], size=(120, 36)) as pilot:
+        for width in (100, 110, 130, 140, 150, 160):
+            await pilot.resize_terminal(width, 40)
+            await pilot.pause()
+        kept = [len(widget._box_model_cache) for widget in pilot.app.main.walk_children()]
+        assert max(kept) > 4
+        empty_large_widget_caches(pilot.app.main)
+        kept = [len(widget._box_model_cache) for widget in pilot.app.main.walk_children()]
+        assert max(kept) <= 4

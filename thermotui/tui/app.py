@@ -24,7 +24,7 @@ from thermotui.analysis.memory import give_back_free_pages
 from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
-from thermotui.tui.caches import empty_large_caches
+from thermotui.tui.caches import empty_large_caches, empty_large_widget_caches
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.charts.turns import Turns
 from thermotui.tui.main_screen import MainScreen
@@ -152,6 +152,7 @@ class WatchApp(App[None]):
         if self._touched is not None and time.monotonic() - self._touched > QUIET_SECONDS:
             self._touched = None
             empty_large_caches()
+            empty_large_widget_caches(self.main)
             gc.collect()
             give_back_free_pages()
 

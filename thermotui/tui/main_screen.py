@@ -206,7 +206,7 @@ class MainScreen(RunScreen):
         self.show_known()
 
     def _keep(self, kept: dict[str, RunSnapshot], new: RunSnapshot) -> None:
-        keep(kept, new, {self.selected, *self.marked})
+        keep(kept, new, {self.selected, *(self.marked if self.stage.view.several else ())})
 
     def show_known(self) -> None:
         """Show what is known already: the runs, and the view of those selected."""

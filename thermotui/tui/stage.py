@@ -98,7 +98,9 @@ class Stage(Backdrop):
         """Show another view, with what is known already."""
         if name == self._shown:
             return
-        self.view.display = False
+        left = self.view
+        left.display = False
+        left.put_away()
         self._shown = name
         if name not in self._views:
             self._views[name] = MAKERS[name](self._steps)
@@ -107,10 +109,14 @@ class Stage(Backdrop):
         self._hand_over()
 
     def _hand_over(self) -> None:
+        if self.snapshots:
+            self.view.snapshots = self.snapshots
+        else:
+            # It was put away without a word.
+            self.view.mutate_reactive(View.snapshots)
         self.view.look = self.look
         self.view.selected = self.selected
         self.view.summaries = self.summaries
-        self.view.snapshots = self.snapshots
 
     def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
         """What the first view will need once it is mounted in a stage of that size; None where only time will tell."""

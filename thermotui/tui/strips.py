@@ -9,6 +9,7 @@ from typing import Any
 import textual.strip
 from textual._styles_cache import StylesCache
 from textual.strip import Strip
+from textual.widget import Widget
 
 PIECES = 4
 """Results of one kind that a strip remembers: mostly none, and of those that are asked for again one."""
@@ -62,3 +63,9 @@ def free_strips() -> None:
     if hasattr(_inner_outer, "__wrapped__"):
         by_colours = lru_cache(1024)(partial(_inner_outer.__wrapped__, StylesCache))
         StylesCache.get_inner_outer = staticmethod(by_colours)  # type: ignore[assignment,method-assign]
+
+
+def forget_strips(widget: Widget) -> None:
+    """Have a widget that is out of sight keep no strips: it makes them anew when it is shown again."""
+    # As Textual does when a widget is refreshed, but without asking for a repaint.
+    widget._styles_cache.clear()

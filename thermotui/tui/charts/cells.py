@@ -46,6 +46,9 @@ class CellWidget(Widget):
     def draw_frame(self, width: int, height: int) -> Frame:
         """The frame to show in a content area of that size, in cells."""
 
+    def let_go(self) -> None:
+        """Keep nothing of what was drawn but the frame: the widget is out of sight, and told anew before it is back."""
+
     @property
     def shown_frame(self) -> Frame | None:
         """The frame that is on the screen; None where it is to be drawn anew."""

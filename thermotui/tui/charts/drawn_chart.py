@@ -128,6 +128,10 @@ class DrawnChart(CellWidget):
         data, self._axis, self._x_range, self._header = drawing
         self.set_reactive(DrawnChart.data, data)
 
+    def let_go(self) -> None:
+        self.set_reactive(DrawnChart.data, None)
+        self._header = None, ()
+
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the data at the present range and scale."""
         return frames_of((self,))[0]

@@ -78,6 +78,9 @@ class LayerRows(CellWidget, can_focus=True):
     def drawable(self) -> bool:
         return not self.view.telling and super().drawable
 
+    def let_go(self) -> None:
+        self.set_reactive(LayerRows.data, None)
+
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)
         self.redraw()

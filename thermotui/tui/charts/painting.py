@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +44,20 @@ def style_codes(style: Style, app: App[object]) -> str:
     return before.removeprefix("\x1b[").removesuffix("m")
 
 
+Arranged = dict[Widget, tuple[Region, Region]]
+"""The widgets in sight with their regions and what of them is not clipped, the foremost first."""
+
+
 class Place:
     """Where a widget lies on the screen, as long as nothing lies over it."""
 
+    _newest: ClassVar[tuple[Arranged, object]] = ({}, object())
+    """The arrangement looked at last, and a mark that stands for it: a widget long out of sight must not keep alive
+    all those that were in sight with it."""
+
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
-        self._arranged: dict[Widget, tuple[Region, Region]] | None = None
+        self._mark: object = None
         self._offset: Offset | None = None
 
     def offset(self) -> Offset | None:
@@ -60,12 +68,14 @@ class Place:
         if screen is not widget.app.screen or screen._layout_required or widget.app._batch_count:
             return None
         arranged = screen._compositor.visible_widgets
-        if arranged is not self._arranged:
-            self._arranged, self._offset = arranged, self._find(arranged)
+        if arranged is not Place._newest[0]:
+            Place._newest = arranged, object()
+        mark = Place._newest[1]
+        if mark is not self._mark:
+            self._mark, self._offset = mark, self._find(arranged)
         return self._offset
 
-    def _find(self, arranged: dict[Widget, tuple[Region, Region]]) -> Offset | None:
-        """Look for the widget among those in sight, the foremost first."""
+    def _find(self, arranged: Arranged) -> Offset | None:
         own, clip = arranged.get(self._widget, (Region(), Region()))
         if not own or not clip.contains_region(own):
             return None

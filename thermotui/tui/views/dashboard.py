@@ -125,6 +125,11 @@ class Dashboard(View):
         """All charts, without looking for them among everything else."""
         return self._charts.values()
 
+    def put_away(self) -> None:
+        super().put_away()
+        self.query_one(LayerPanel).set_reactive(LayerPanel.snapshot, None)
+        self.query_one(AlertTable).set_reactive(AlertTable.snapshot, None)
+
     @property
     def shown(self) -> tuple[str, ...]:
         """Names of the panels shown, in order."""

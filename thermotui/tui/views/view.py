@@ -9,13 +9,16 @@ from typing import ClassVar, Literal
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 
 from thermotui.analysis.run_state import RunSummary
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.attention import Snooze
+from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
+from thermotui.tui.strips import forget_strips
 from thermotui.tui.widgets.backdrop import Backdrop
 
 Align = Literal["step", "time"]
@@ -80,6 +83,14 @@ class View(Backdrop):
     def charts(self) -> Iterable[Chart]:
         """All charts of the view, in its order."""
         return self.query(Chart)
+
+    def put_away(self) -> None:
+        """Let go of the runs shown, once another view is: it gets what is known when it is shown again."""
+        self.set_reactive(View.snapshots, ())
+        for widget in self.walk_children(Widget):
+            forget_strips(widget)
+            if isinstance(widget, CellWidget):
+                widget.let_go()
 
     def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
         """What `ask` will say once the view has that size, in cells, and that look; None where only time will tell.
