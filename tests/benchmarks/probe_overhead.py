@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from thermotui.probe import Probe
 
 Case = tuple[nn.Module, Tensor, Tensor]
 Loop = Callable[[int], None]
+Maker = Callable[[ExitStack], Loop]
 
 
 class Block(nn.Module):
@@ -89,11 +91,12 @@ def bare(case: Case) -> Loop:
     return run
 
 
-def probed(case: Case, **options: Any) -> Loop:
+def probed(case: Case, stack: ExitStack, **options: Any) -> Loop:
+    """The stack closes the log and removes it."""
     model, inputs, targets = case
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    directory = Path(tempfile.mkdtemp(prefix="thermotui-overhead-"))
-    probe = Probe(model, optimizer, log=directory / "log.h5", **options)
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thermotui-overhead-")))
+    probe = stack.enter_context(Probe(model, optimizer, log=directory / "log.h5", **options))
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -170,22 +173,23 @@ def opacus(case: Case) -> Loop:
     return run
 
 
-def measure(rivals: dict[str, Callable[[], Loop]], steps: int, rounds: int, device: str) -> dict[str, list[float]]:
+def measure(rivals: dict[str, Maker], steps: int, rounds: int, device: str) -> dict[str, list[float]]:
     """Seconds a step of each rival, by round; every round goes through all of them with models made anew."""
     clock = time.thread_time if device == "cpu" else time.perf_counter
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, make in rivals.items():
             count = max(steps if name.startswith(("bare", "probe")) else steps // 68, 1)
-            run = make()
-            run(2)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            start = clock()
-            run(count)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            found[name].append((clock() - start) / count)
+            with ExitStack() as stack:
+                run = make(stack)
+                run(2)
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                start = clock()
+                run(count)
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                found[name].append((clock() - start) / count)
     return found
 
 
@@ -204,18 +208,18 @@ def main() -> None:
     }
     for name in options.case or cases:
         title, make, steps = cases[name]
-        rivals: dict[str, Callable[[], Loop]] = {
-            "bare step": lambda make=make: bare(make()),
-            "probe, every step": lambda make=make: probed(make()),
+        rivals: dict[str, Maker] = {
+            "bare step": lambda _, make=make: bare(make()),
+            "probe, every step": lambda stack, make=make: probed(make(), stack),
         }
         if name != "transformer":
             # Windows of the autocorrelation come once in 16 windows: the steps cover a whole period.
-            rivals["probe, interval 16"] = lambda make=make: probed(make(), interval=16, window=17)
-            rivals["torch.func per sample"] = lambda make=make: per_sample(make())
+            rivals["probe, interval 16"] = lambda stack, make=make: probed(make(), stack, interval=16, window=17)
+            rivals["torch.func per sample"] = lambda _, make=make: per_sample(make())
             if importlib.util.find_spec("backpack"):
-                rivals["backpack Variance"] = lambda make=make: backpack(make())
+                rivals["backpack Variance"] = lambda _, make=make: backpack(make())
             if importlib.util.find_spec("opacus"):
-                rivals["opacus per sample"] = lambda make=make: opacus(make())
+                rivals["opacus per sample"] = lambda _, make=make: opacus(make())
         found = measure(rivals, steps, options.rounds, device)
         step = found["bare step"]
         print(f"{title}: bare step, best {min(step) * 1e3:.2f} ms, median {statistics.median(step) * 1e3:.2f} ms")
