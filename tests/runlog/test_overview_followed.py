@@ -101,6 +101,22 @@ def test_a_file_put_in_the_place_of_another_shows_nothing_of_it(tmp_path: Path, 
         assert reader.overview_followed("steps", ["loss"], 0, None, 100).minimum["loss"].min() > 50
 
 
+def test_a_file_overwritten_in_place_shows_nothing_of_what_it_was(tmp_path: Path, header) -> None:
+    path, other = tmp_path / "run.h5", tmp_path / "other.h5"
+    for file, rows, add in ((path, 9000, 0.0), (other, 12_000, 10.0)):
+        with RunLogWriter.create(file, header()) as writer:
+            append(writer, 0, 5000)
+            append(writer, 5000, rows, add)
+    with RunLogReader(path) as reader:
+        reader.overview_followed("steps", ["loss"], 0, None, 100)
+        # As scp or rsync --inplace do: the file stays the same one.
+        path.write_bytes(other.read_bytes())
+        reader.refresh()
+        with RunLogReader(path) as fresh:
+            expected = fresh.overview("steps", ["loss"], 0, None, 100)
+        assert_same(reader.overview_followed("steps", ["loss"], 0, None, 100), expected)
+
+
 def test_few_windows_are_kept(noisy: Path) -> None:
     with RunLogReader(noisy) as reader:
         for width in range(20):

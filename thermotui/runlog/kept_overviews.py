@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,47 @@ Key = tuple[str, ...]
 """A stream and its fields."""
 
 
+class _Window(NamedTuple):
+    start: int
+    stop: int
+    overview: Overview
+    mark: bytes
+    """Of its last row."""
+
+
 class KeptOverviews:
     """The last windows of one log that were asked for. Rows never change once they are there."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[Key, int], tuple[int, int, Overview]] = {}
-        """By what is shown and the width of its buckets: the rows [start, stop) and their overview, the newest last."""
+        self._kept: dict[tuple[Key, int], _Window] = {}
+        """By what is shown and the width of its buckets, the newest last."""
 
     def overview(
-        self, key: Key, width: int, start: int, stop: int, read: Callable[[int, int], Overview], *, keep: bool
+        self,
+        key: Key,
+        width: int,
+        start: int,
+        stop: int,
+        read: Callable[[int, int], Overview],
+        mark: Callable[[int], bytes | None],
+        *,
+        keep: bool,
     ) -> Overview:
         """Buckets of `width` over rows [start, stop), without `measured`. read: makes those of rows [start, stop).
 
+        mark: what tells a row from that of any other log, None beyond the end; where that of the last row kept is
+        another one, the file was overwritten, and nothing that was kept holds any more.
         keep: whether the window takes the place of the last one of that width.
         """
         kept = self._kept.get((key, width))
+        if kept is not None and mark(kept.stop - 1) != kept.mark:
+            self._kept.clear()
+            kept = None
         new = _made(start, stop, width, kept, read)
-        if keep:
+        last = mark(stop - 1) if keep else None
+        if last is not None:
             self._kept.pop((key, width), None)
-            self._kept[key, width] = start, stop, new
+            self._kept[key, width] = _Window(start, stop, new, last)
             while len(self._kept) > KEPT:
                 del self._kept[next(iter(self._kept))]
         return new
@@ -46,11 +68,11 @@ def _made(
     start: int,
     stop: int,
     width: int,
-    kept: tuple[int, int, Overview] | None,
+    kept: _Window | None,
     read: Callable[[int, int], Overview],
 ) -> Overview:
     if kept is not None:
-        before, after, known = kept
+        before, after, known = kept.start, kept.stop, kept.overview
         if (before, after) == (start, stop):
             return known
         # Buckets that lie in both windows whole.

@@ -154,7 +154,12 @@ class RunLogReader:
         first, last, _ = slice(start, stop).indices(self.length(stream))
         width = self._width(stream, first, last, buckets)
         read = partial(self._overview, stream, fields, width=width)
-        return self._kept.overview((stream, *fields), width, first, last, read, keep=keep)
+        mark = partial(self._mark, stream, tuple(dict.fromkeys(("step", "time", *fields))))
+        return self._kept.overview((stream, *fields), width, first, last, read, mark, keep=keep)
+
+    def _mark(self, stream: str, fields: tuple[str, ...], row: int) -> bytes | None:
+        table = self._stream(stream)
+        return table.read(fields, row, row + 1).tobytes() if 0 <= row < len(table) else None
 
     def _width(self, stream: str, start: int, stop: int, buckets: int) -> int:
         return width_for(self._stream(stream), self._rollups(stream), start, stop, buckets)

@@ -63,6 +63,14 @@ def keep(kept: dict[str, RunSnapshot], new: RunSnapshot, shown: Collection[str])
         del kept[path]
 
 
+def tells_more(new: RunSnapshot, shown: RunSnapshot) -> bool:
+    """Whether an answer has figures that the one shown has none of, as those that another view asks for."""
+    before = {(stream, name) for stream, overview in shown.curves.items() for name in overview.mean}
+    after = {(stream, name) for stream, overview in new.curves.items() for name in overview.mean}
+    parts = ((each.autocorrelation, each.balance, each.rows) for each in (new, shown))
+    return not after <= before or any(a is not None and b is None for a, b in zip(*parts, strict=True))
+
+
 def _whole(steps: tuple[float, float]) -> tuple[int, int]:
     """The first and the last step to ask for where these are shown."""
     return max(0, int(steps[0])), max(0, int(steps[1]) + 1)

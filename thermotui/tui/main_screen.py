@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
-from thermotui.tui.asking import Answers, Steps, first_question, keep, question, questions_ahead
+from thermotui.tui.asking import Answers, Steps, first_question, keep, question, questions_ahead, tells_more
 from thermotui.tui.run_screen import RunScreen
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
@@ -82,6 +82,8 @@ class MainScreen(RunScreen):
         self._unseen: dict[str, RunSnapshot] = {}
         """What has come of runs since their curves were stopped."""
         self.snapshots: dict[str, RunSnapshot] = {}
+        self._answered: tuple[str, ...] = ()
+        """The runs of the newest question that was answered."""
         self._waiting = waiting
         self.set_reactive(MainScreen.look, look)
 
@@ -194,11 +196,16 @@ class MainScreen(RunScreen):
             # A tick that was under way while the screen is taken down.
             return
         self.runs = tick.summaries
+        self._answered = tick.query.runs
         self.wake()
         for new in tick.snapshots:
-            # What is looked at for the first time is shown all the same.
-            stopped = self.paused and new.path in self.snapshots
-            self._keep(self._unseen if stopped else self.snapshots, new)
+            # What is looked at for the first time is shown though the curves are stopped.
+            stopped_at = self.snapshots.get(new.path) if self.paused else None
+            if stopped_at is None or tells_more(new, stopped_at):
+                self._unseen.pop(new.path, None)
+                self._keep(self.snapshots, new)
+            else:
+                self._keep(self._unseen, new)
         known = {summary.path for summary in self.runs}
         if self.selected not in known and self.runs:
             shown = self.arranged()
@@ -206,7 +213,9 @@ class MainScreen(RunScreen):
         self.show_known()
 
     def _keep(self, kept: dict[str, RunSnapshot], new: RunSnapshot) -> None:
-        keep(kept, new, {self.selected, *(self.marked if self.stage.view.several else ())})
+        marked = self.marked if self.stage.view.several else ()
+        # Whoever answers does not repeat what the last question named.
+        keep(kept, new, {self.selected, *marked, *self._answered})
 
     def show_known(self) -> None:
         """Show what is known already: the runs, and the view of those selected."""

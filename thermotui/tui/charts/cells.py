@@ -47,7 +47,12 @@ class CellWidget(Widget):
         """The frame to show in a content area of that size, in cells."""
 
     def let_go(self) -> None:
-        """Keep nothing of what was drawn but the frame: the widget is out of sight, and told anew before it is back."""
+        """Keep nothing of what was drawn: the widget is out of sight, and told anew before it is back."""
+        self.forget_frame()
+
+    def forget_frame(self) -> None:
+        """Draw anew once there is something to draw on: until then a frame of the right size would pass for new."""
+        self._frame = None
 
     @property
     def shown_frame(self) -> Frame | None:
@@ -63,6 +68,8 @@ class CellWidget(Widget):
         """Draw anew and repaint the cells that differ from those on the screen, and no others."""
         if self.drawable:
             self.show_frame(self.draw_frame(*self.size))
+        elif not self.size:
+            self.forget_frame()
 
     def show_frame(self, frame: Frame) -> None:
         """Repaint the cells of a frame of the widget's size that differ from those on the screen, and no others."""

@@ -129,8 +129,12 @@ class DrawnChart(CellWidget):
         self.set_reactive(DrawnChart.data, data)
 
     def let_go(self) -> None:
+        super().let_go()
         self.set_reactive(DrawnChart.data, None)
         self._header = None, ()
+        if self._y_range is None:
+            # Else the values that the user chose are shown on its scale again.
+            self._axis = None
 
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the data at the present range and scale."""
@@ -166,6 +170,9 @@ class DrawnChart(CellWidget):
 
 def redraw_together(charts: Sequence[DrawnChart]) -> None:
     """Draw charts anew as `DrawnChart.redraw` does each."""
+    for chart in charts:
+        if not chart.size:
+            chart.forget_frame()
     shown = [chart for chart in charts if chart.drawable]
     for chart, frame in zip(shown, frames_of(shown), strict=True):
         chart.show_frame(frame)

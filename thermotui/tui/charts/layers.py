@@ -79,7 +79,9 @@ class LayerRows(CellWidget, can_focus=True):
         return not self.view.telling and super().drawable
 
     def let_go(self) -> None:
+        super().let_go()
         self.set_reactive(LayerRows.data, None)
+        self._axes.clear()
 
     def watch_data(self) -> None:
         self.selected = self.validate_selected(self.selected)

@@ -146,6 +146,9 @@ class LogBrowser(View):
             self.first_column = min(max(0, self.first_column + by), len(STREAMS[self.stream].fields) - 1)
 
     def _fill(self) -> None:
+        if not self.display:
+            # A key that came before the one that left: what is known comes when the view is shown again.
+            return
         snapshot = self.snapshot
         streams, rows = self.query_one("#streams", Table), self.query_one("#rows", Table)
         if snapshot is None:
