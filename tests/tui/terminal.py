@@ -91,6 +91,8 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
+                # What it wrote between the last look and its end.
+                self.read(0.05)
                 return self.status
         raise AssertionError(f"still running:\n{self.text}")
 
