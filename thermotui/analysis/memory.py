@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt(3)."""
 LARGE_BYTES = 128 * 1024
+
+
+def of_gnu(name: str) -> Callable[..., int] | None:
+    """A function of the GNU C library; None where there is another one, or it lacks that."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def give_back_free_pages() -> None:
@@ -15,7 +21,7 @@ def give_back_free_pages() -> None:
 
     Does nothing where there is another C library than GNU's.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = of_gnu("malloc_trim")
     if trim is not None:
         trim(0)
 
@@ -26,9 +32,7 @@ def give_back_large_blocks() -> None:
     The GNU C library begins so, but with every large block that is freed it keeps more of them, and a process that
     handles arrays of many sizes stays near the most that it ever held. Does nothing where there is another C library.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = of_gnu("mallopt")
     if mallopt is not None:
         mallopt(TRIM_THRESHOLD, LARGE_BYTES)
         mallopt(MMAP_THRESHOLD, LARGE_BYTES)

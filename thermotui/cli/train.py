@@ -84,8 +84,10 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
         sys.exit(training.run(name, config, options, path))
 
     parameters = _parameters(entry)
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads the options here
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    # Typer reads the options here; to the type checker a function has no signature of its own.
+    told: Any = command
+    told.__signature__ = inspect.Signature(parameters)
+    told.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 

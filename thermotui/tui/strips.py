@@ -56,13 +56,16 @@ def free_strips() -> None:
 
     And of what a strip takes, more than four fifths are seven caches that are nearly always empty.
     """
-    # It has no hooks for that.
-    Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
-    textual.strip.FIFOCache = SmallCache  # type: ignore[assignment,attr-defined]
+    # It has no hooks for that, and to the type checker its classes are closed.
+    strip: Any = Strip
+    strip.divide = _divide_without_cycle
+    module: Any = textual.strip
+    module.FIFOCache = SmallCache
     # Another version of Textual may not have this fault.
     if hasattr(_inner_outer, "__wrapped__"):
         by_colours = lru_cache(1024)(partial(_inner_outer.__wrapped__, StylesCache))
-        StylesCache.get_inner_outer = staticmethod(by_colours)  # type: ignore[assignment,method-assign]
+        styles: Any = StylesCache
+        styles.get_inner_outer = staticmethod(by_colours)
 
 
 def forget_strips(widget: Widget) -> None:

@@ -208,19 +208,12 @@ class Dashboard(View):
         data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
         charts = (self._charts[panel.name] for panel in panels)
         update_charts(zip(charts, data, strict=True), goes_on=goes_on)
-        layers, alerts = self.query_one(LayerPanel), self.query_one(AlertTable)
-        if snapshot is None:
-            # They may have been put away without a word.
-            layers.set_reactive(LayerPanel.snapshot, None)
-            layers.mutate_reactive(LayerPanel.snapshot)
-            alerts.set_reactive(AlertTable.snapshot, None)
-            alerts.mutate_reactive(AlertTable.snapshot)
-            return
         if "temperature" in names:
-            layers.snapshot = snapshot
+            self.query_one(LayerPanel).snapshot = snapshot
         if "alerts" in names:
-            alerts.snapshot = snapshot
-        alerts.snoozed = self.look.snoozed_in(snapshot.path)
+            self.query_one(AlertTable).snapshot = snapshot
+        if snapshot is not None:
+            self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
 
 
 def _fields(shown: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:

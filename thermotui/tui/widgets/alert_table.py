@@ -62,7 +62,7 @@ def _columns(width: int) -> tuple[Column, ...]:
 class AlertTable(Table):
     """The newest alerts first: kind, layer, interval and, where there is room, the evidence."""
 
-    snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False)
+    snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False, always_update=True)
     snoozed: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
     """Keys of the alerts of this run that are not shown."""
 

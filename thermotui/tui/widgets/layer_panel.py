@@ -101,7 +101,7 @@ class LayerPanel(Backdrop):
     DEFAULT_CSS = "LayerPanel { layout: vertical; & > Line { text-style: bold; } }"
     FIELDS = (("reservoir", tuple(part for name in TEMPERATURES for part in (name, f"{name}_se"))),)
 
-    snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False)
+    snapshot: reactive[RunSnapshot | None] = reactive(None, repaint=False, always_update=True)
     look: reactive[Look] = reactive(Look(), repaint=False)
 
     def __init__(self, view: StepView, id: str | None = None) -> None:
