@@ -139,5 +139,9 @@ def test_logs_are_found_by_name_and_broken_ones_with_them(tmp_path: Path, log) -
     (tmp_path / "b" / ".half.h5.1.tmp").touch()
     (tmp_path / "b" / ".hidden.h5").touch()
     (tmp_path / "b" / "notes.txt").touch()
+    (tmp_path / ".venv" / "data").mkdir(parents=True)
+    (tmp_path / ".venv" / "data" / "foreign.h5").touch()
     assert find_logs([tmp_path]) == [broken, inner]
     assert find_logs([inner, tmp_path / "b"]) == [inner, broken]
+    # Whoever names it means it.
+    assert find_logs([tmp_path / ".venv"]) == [tmp_path / ".venv" / "data" / "foreign.h5"]

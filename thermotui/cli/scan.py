@@ -66,11 +66,7 @@ def scan(
 
     kinds = _kinds(fail_on)
     actions = actions_of(execute, webhook)
-    paths = [
-        path
-        for given in files
-        for path in (find_logs([given]) if given.is_dir() and any(given.rglob("*.h5")) else [given])
-    ]
+    paths = [path for given in files for path in ((find_logs([given]) if given.is_dir() else []) or [given])]
     if column != "loss" and all(is_run_log(path) for path in paths):
         raise InputError("--column: run logs are scanned as a whole; it is for files of other tools")
     settings = settings_of(preset) if preset is not None else None
