@@ -11,7 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from thermotui.probe.autocorrelation import GradientProjection
-from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted
+from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted, gradient_projection
+from thermotui.probe.readings import MOST_WAITING, Readings
+from thermotui.probe.rows import Rows
 
 Layers = Sequence[Sequence[Parameter]]
 SHAPES = [(6, 4), (6,), (), (3, 2, 2)]
@@ -58,50 +60,114 @@ def change(layers: Layers) -> None:
         parameter.grad.mul_(-3.0)
 
 
+class Kept:
+    """What is read of steps that are measured and of a window."""
+
+    def __init__(self, layers: Layers) -> None:
+        self.squares = Rows(2 * MOST_WAITING)
+        self.readings = Readings(gradient_projection(layers, 1), self.squares, window=2 * MOST_WAITING)
+        self.readings.windowed = True
+        self.reader = GradientReader(layers, self.readings)
+
+    def begin_step(self) -> None:
+        self.reader.begin_step(WANTED)
+
+    def end_step(self, place: int | None = 0, scale: Tensor | None = None) -> None:
+        self.reader.end_step()
+        self.readings.keep(place, scale)
+
+    def take(self) -> tuple[Tensor, Tensor]:
+        """‖g‖² by parameter of the steps that are measured and the window's projections by layer."""
+        self.readings.settle()
+        return self.squares.take()[1], self.readings.series.take()[1]
+
+
 @pytest.mark.parametrize("read", [whole, one_by_one])
 @pytest.mark.parametrize("dots", [True, False], ids=["as on a processor", "as on a device"])
 def test_figures_are_those_of_the_gradient_when_it_came(read: Any, dots: bool) -> None:
     layers = with_gradients(3)
-    reader = GradientReader(layers, seed=1)
-    reader._by_dots = dots
+    kept = Kept(layers)
+    kept.reader._by_dots = dots
     for _ in range(2):
         expected = projected(layers)
         squares = torch.stack([parameter.grad.square().sum() for layer in layers for parameter in layer])
-        reader.begin_step(WANTED)
-        read(reader, layers)
+        kept.begin_step()
+        read(kept.reader, layers)
         change(layers)
-        assert torch.equal(reader.projections(reader.projected), expected)
-        torch.testing.assert_close(reader.squares, squares)
+        kept.end_step()
+        found, series = kept.take()
+        torch.testing.assert_close(series, expected.unsqueeze(0))
+        torch.testing.assert_close(found, squares.unsqueeze(0))
+
+
+def test_steps_that_wait_are_handed_on_one_by_one_with_their_places_and_without_the_loss_scale() -> None:
+    layers = with_gradients(2)
+    kept = Kept(layers)
+    steps, places, expected, squares = MOST_WAITING + 3, [], [], []
+    for step in range(steps):
+        measured = step % 3 != 1
+        change(layers)
+        for parameter in (parameter for layer in layers for parameter in layer):
+            parameter.grad.clamp_(-100.0, 100.0)
+        kept.begin_step()
+        whole(kept.reader, layers)
+        expected.append(projected(layers) / (step + 1))
+        if measured:
+            places.append(2 * step)
+            squares.append(torch.stack([parameter.grad.square().sum() for layer in layers for parameter in layer]))
+        kept.end_step(2 * step if measured else None, torch.tensor(step + 1.0))
+    kept.readings.settle()
+    found_places, found = kept.squares.take()
+    assert found_places == places
+    torch.testing.assert_close(found, torch.stack(squares))
+    torch.testing.assert_close(kept.readings.series.take()[1], torch.stack(expected))
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])
 def test_a_second_backward_pass_of_a_step_that_reaches_some_parameters_leaves_the_others(read: Any) -> None:
     layers = with_gradients(2)
-    reader = GradientReader(layers, seed=1)
-    reader.begin_step(WANTED)
-    read(reader, layers)
+    kept = Kept(layers)
+    kept.begin_step()
+    read(kept.reader, layers)
     for parameter in layers[1]:
         parameter.grad.add_(1.0)
     expected = projected(layers)
-    reader.read(range(len(SHAPES), 2 * len(SHAPES)), None)
+    kept.reader.read(range(len(SHAPES), 2 * len(SHAPES)), None)
     change(layers)
-    assert torch.equal(reader.projections(reader.projected), expected)
+    kept.end_step()
+    torch.testing.assert_close(kept.take()[1], expected.unsqueeze(0))
 
 
 def test_parameters_without_gradient_project_to_zero() -> None:
     layers = with_gradients(2)
-    reader = GradientReader(layers, seed=1)
-    reader.begin_step(WANTED)
-    reader.read(range(len(SHAPES)), None)
+    kept = Kept(layers)
+    for reached in (2, 1):
+        kept.begin_step()
+        kept.reader.read(range(reached * len(SHAPES)), None)
+        kept.end_step()
     expected = projected(layers)
-    expected[1] = 0.0
-    assert torch.equal(reader.projections(reader.projected), expected)
+    squares, series = kept.take()
+    torch.testing.assert_close(series[0], expected)
+    assert torch.equal(series[1, 1], torch.zeros(PROJECTIONS)) and torch.equal(series[1, 0], series[0, 0])
+    assert torch.equal(squares[1, len(SHAPES) :], torch.zeros(len(SHAPES)))
+
+
+def test_a_gradient_that_is_gone_already_is_not_known() -> None:
+    layers = with_gradients(2)
+    kept = Kept(layers)
+    kept.begin_step()
+    layers[0][0].grad = layers[0][1].grad = None
+    whole(kept.reader, layers)
+    kept.end_step()
+    squares, series = kept.take()
+    assert squares[0].isnan().tolist() == [True, True, *[False] * (2 * len(SHAPES) - 2)]
+    assert series[0, 0].isnan().all() and series[0, 1].isfinite().all()
 
 
 def test_the_work_of_reading_one_by_one_grows_with_the_number_of_parameters() -> None:
     def written(count: int) -> int:
         layers = with_gradients(count)
-        reader = GradientReader(layers, seed=1)
+        reader = Kept(layers).reader
         with torch.no_grad(), Written() as counter:
             reader.begin_step(WANTED)
             one_by_one(reader, layers)

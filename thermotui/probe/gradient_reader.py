@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.readings import Place, Readings
 from thermotui.probe.sums import dot, square_into
 
 PROJECTIONS = 4
@@ -34,39 +35,32 @@ class Wanted(NamedTuple):
 NOTHING = Wanted()
 
 
+def gradient_projection(layers: Sequence[Sequence[Parameter]], seed: int) -> GradientProjection:
+    """That of the gradients of `layers`, in the precision that all of them fit in, float32 at least."""
+    dtype = functools.reduce(torch.promote_types, (p.dtype for layer in layers for p in layer), torch.float32)
+    drawn = [[p.detach().to(dtype) for p in layer] for layer in layers]
+    return GradientProjection(drawn, member_axis=False, projections=PROJECTIONS, seed=seed)
+
+
 class GradientReader:
-    """Collects figures of the gradient by parameter and adds them up by layer.
+    """Collects figures of the gradient by parameter.
 
     Parameters go by their position in the row of all layers' parameters.
     """
 
-    def __init__(self, layers: Sequence[Sequence[Parameter]], *, seed: int) -> None:
+    def __init__(self, layers: Sequence[Sequence[Parameter]], readings: Readings) -> None:
+        """readings: take the squares and the projections."""
         self._parameters = [p for layer in layers for p in layer]
         self._rows = [row for row, layer in enumerate(layers) for _ in layer]
-        device = self._parameters[0].device
-        self._layers = torch.tensor(self._rows, device=device)
         self._count = len(layers)
+        self._readings = readings
+        device = self._parameters[0].device
         # Of the norms that a processor can compute this is the fastest and the most exact one; a device has fewer
         # operations to start if it takes them all at once.
         self._by_dots = device.type == "cpu"
-        dtype = functools.reduce(torch.promote_types, (p.dtype for p in self._parameters), torch.float32)
-        self._projection = GradientProjection(
-            [[p.detach().to(dtype) for p in layer] for layer in layers],
-            member_axis=False,
-            projections=PROJECTIONS,
-            seed=seed,
-        )
-        # Read in place, in memory that is the same at every step.
-        self.projected = self._projection.space()
-        """What `GradientProjection.layers` makes the projected gradient of, [rows]; as all figures here until the next
-        step begins."""
-        self._columns = self._projection.by_parameter(self.projected)
-        self._dtype = dtype
-        self.squares = torch.zeros(len(self._parameters), dtype=self._dtype, device=device)
-        """‖g‖² by parameter, [P]; zero where none came."""
-        self._squares = self.squares.unbind()
-        self.pairings = torch.zeros_like(self.squares)
-        """θ·g by parameter, [P]."""
+        self._dtype = readings.dtype
+        self.pairings = torch.zeros(len(self._parameters), dtype=self._dtype, device=device)
+        """θ·g by parameter, [P]; zero where no gradient came."""
         self.differenced: frozenset[int] = frozenset()
         """Layers whose noise nothing else measures; each keeps a copy of its gradient for one step."""
         self._current: dict[int, Tensor] = {}
@@ -107,35 +101,46 @@ class GradientReader:
             if len(positions) < len(self._parameters):
                 self._clear()
             self._blank = True
-        wanted, parameters, dtype = self.wanted, self._parameters, self._dtype
-        squares, columns, directions = self._squares, self._columns, self._projection.columns
+        wanted, dtype, parameters, places = self.wanted, self._dtype, self._parameters, self._readings.present
         dots = wanted.squares and self._by_dots
+        at_once = wanted.squares and not self._by_dots
+        once_more = at_once or wanted.pairing or wanted.copies or bool(self.differenced)
         gradients: dict[int, Tensor] = {}
         # One tensor after the other, so that the second look at it finds it in the processor's cache.
         for position in positions:
             gradient = parameters[position].grad
+            direction, projected, square = places[position]
             if gradient is None:
-                squares[position].copy_(self._missing)
+                square.copy_(self._missing)
+                projected.copy_(self._missing)
                 continue
             if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
                 gradient = _plain(gradient, dtype)
-            gradients[position] = gradient
-            if wanted.projections:
-                direction = directions[position]
-                if direction is None:
-                    columns[position].copy_(gradient)
-                else:
-                    matrix = gradient if gradient.dim() == 2 else gradient.flatten(1)
-                    torch.mv(matrix, direction, out=columns[position])
-            if dots:
-                square_into(squares[position], gradient)
-        if wanted.squares and gradients and not dots:
-            norms = torch._foreach_norm(list(gradients.values()))
-            torch._foreach_mul_(norms, norms)
-            torch._foreach_copy_([squares[position] for position in gradients], norms)
+            if direction is None:
+                projected.copy_(gradient)
+            else:
+                if wanted.projections:
+                    torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
+                if dots:
+                    square_into(square, gradient)
+            if once_more:
+                gradients[position] = gradient
+        if gradients:
+            self._look_again(gradients, places, scale)
+
+    def _look_again(self, gradients: dict[int, Tensor], places: Sequence[Place], scale: Tensor | None) -> None:
+        """What is read seldom, or of all gradients in one operation."""
+        wanted = self.wanted
+        if wanted.squares and not self._by_dots:
+            matrices = [position for position in gradients if places[position].direction is not None]
+            if matrices:
+                norms = torch._foreach_norm([gradients[position] for position in matrices])
+                torch._foreach_mul_(norms, norms)
+                torch._foreach_copy_([places[position].square for position in matrices], norms)
         if wanted.pairing:
             for position, gradient in gradients.items():
-                self.pairings[position] = dot(parameters[position].detach().to(dtype), gradient)
+                parameter = self._parameters[position].detach().to(self._dtype)
+                self.pairings[position] = dot(parameter, gradient)
         if wanted.copies:
             self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
         if wanted.differences and self.differenced:
@@ -144,8 +149,8 @@ class GradientReader:
     def _clear(self) -> None:
         """Parameters without gradient are zeros."""
         self._blank = True
-        for figures in (self.squares, self.projected, self.pairings):
-            figures.zero_()
+        self._readings.clear()
+        self.pairings.zero_()
 
     def _difference(self, gradients: dict[int, Tensor], scale: Tensor | None) -> None:
         for position, gradient in gradients.items():
@@ -161,15 +166,6 @@ class GradientReader:
         for position, row in enumerate(self._rows):
             halves[row].append(0.5 * self._differences.get(position, self._missing))
         return torch.stack([torch.stack(layer).sum() for layer in halves]).float()
-
-    def projections(self, projected: Tensor) -> Tensor:
-        """Projected gradients by layer, [..., L, PROJECTIONS], from `projected` of one or more steps, [..., rows]."""
-        return self._projection.layers(projected)
-
-    def by_layer(self, values: Tensor) -> Tensor:
-        """Sums [n, L], float32, of values by parameter, [n, P]; what is not known of one layer leaves others alone."""
-        values = values.float()
-        return values.new_zeros(len(values), self._count).index_add_(1, self._layers, values)
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor:

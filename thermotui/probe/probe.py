@@ -29,7 +29,7 @@ from torch.optim import Optimizer
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.full_gradient import FullReading, against_full_gradient
-from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted
+from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog, Settled
@@ -37,12 +37,14 @@ from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.recorder import StepRecorder
 from thermotui.probe.step import Bracket, Step
-from thermotui.probe.sums import Drift
+from thermotui.probe.sums import Drift, LayerSums
 from thermotui.probe.waiting import Measured, WaitingFigures
 from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
-"""Every so many measurements come those that read all parameters: θ·g, the drift, the preconditioner."""
+"""Every so many measurements come those that read all parameters: θ·g, the preconditioner, the drift."""
+DRIFT_STEPS = 64
+"""The drift, which reads where they started as well, is not taken again before so many steps."""
 
 Losses = Callable[[], Iterable[Tensor]]
 
@@ -116,19 +118,20 @@ class Probe:
             raise InputError(f"probe: {error}.") from error
         self._parameters: list[list[Parameter]] = [list(layer.parameters) for layer in self._layers]
         self._mobility = Mobility(optimizer, self._parameters)
-        self._reader = GradientReader(self._parameters, seed=seed)
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         # Whoever averages the gradients, DDP or the loop: each rank is taken to have samples of its own.
         world = torch.distributed.get_world_size() if distributed else 1
         self._drift = Drift([parameter for layer in self._parameters for parameter in layer])
         device = self._parameters[0][0].device
-        by_layer = self._reader.by_layer
+        by_layer = LayerSums(self._parameters)
         start = by_layer(self._drift.start.unsqueeze(0))
         self._figures = WaitingFigures(
             torch.tensor([layer.bias for layer in self._layers], device=device),
-            sum(len(layer) for layer in self._parameters),
+            gradient_projection(self._parameters, seed),
+            window,
             {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
         )
+        self._reader = GradientReader(self._parameters, self._figures.readings)
         self._recorder = StepRecorder(
             inner,
             self._layers,
@@ -145,11 +148,12 @@ class Probe:
         self._summed = reduction == "sum"
         self._full = FullReading(full_loss, self._parameters)
         self._full_interval = full_interval
-        self._windows = ProjectionWindows(self._reader, window=window, lags=lags, first=start_step)
+        self._windows = ProjectionWindows(self._figures.readings, window=window, lags=lags, first=start_step)
         self._step = start_step
         self._measured = 0
         self._scale: Tensor | None = None
         self._seldom = False
+        self._next_drift = start_step
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
         self._current = Step()
@@ -226,10 +230,11 @@ class Probe:
         # The hooks stay on: a backward pass of the loop's own between two steps is of neither.
         self._reader.end_step()
         now = time.time()
-        if measuring:
-            self._take(now)
+        place = self._take(now) if measuring else None
+        if measuring or self._windows.open:
+            self._figures.readings.keep(place, self._scale)
         if self._windows.open:
-            window = self._windows.end_step(self._scale)
+            window = self._windows.end_step()
             if window is not None:
                 self._log.autocorrelation(self._step, window.values, window.white)
         self._hand_over(now)
@@ -275,19 +280,21 @@ class Probe:
             self._scale = self._scaler.scale(self._one)
         self._reader.read(positions, self._scale)
 
-    def _take(self, now: float) -> None:
-        """The figures of the step that is over."""
+    def _take(self, now: float) -> int:
+        """The figures of the step that is over; its place among those that wait."""
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
         samples = recorder.step_samples
         noise = recorder.take_noise()
-        figures = {"gradient": reader.squares}
+        figures: dict[str, Tensor] = {}
         if reader.differenced:
             figures["from_steps"] = reader.differences()
         if self._seldom:
             if self._mobility.plain:
                 figures["pairing"] = reader.pairings
-            figures["drift"] = self._drift.squared()
+            if self._step >= self._next_drift:
+                figures["drift"] = self._drift.squared()
+                self._next_drift = self._step + DRIFT_STEPS
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
@@ -298,7 +305,7 @@ class Probe:
         gap = self._full.gap(rates.tolist())
         if gap is not None:
             figures["gap"] = gap
-        self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
+        return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
 
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval

@@ -39,6 +39,21 @@ def _by_pieces(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([a.dot(b) for a, b in pieces]).sum()
 
 
+class LayerSums:
+    """Adds up by layer what is known by parameter."""
+
+    def __init__(self, layers: Sequence[Sequence[Tensor]]) -> None:
+        """layers: the parameters of each."""
+        rows = [row for row, layer in enumerate(layers) for _ in layer]
+        self._rows = torch.tensor(rows, device=layers[0][0].device)
+        self._count = len(layers)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Sums [n, L], float32, of values [n, P]; what is not known of one layer leaves others alone."""
+        values = values.float()
+        return values.new_zeros(len(values), self._count).index_add_(1, self._rows, values)
+
+
 class Drift:
     """How far parameters have moved since this was made."""
 

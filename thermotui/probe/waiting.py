@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.measurement import RAW, Measurements
 from thermotui.probe.noise import NOISE
+from thermotui.probe.readings import Readings
 from thermotui.probe.rows import Rows
 
 MOST_STEPS = 1024
@@ -32,26 +34,32 @@ class Measured(NamedTuple):
 class WaitingFigures:
     """Collects measured steps."""
 
-    def __init__(self, biases: Tensor, parameters: int, by_layer: dict[str, Callable[[Tensor], Tensor]]) -> None:
-        """biases: as in `LinearNorms`, [L], on the device. parameters: their number P.
+    def __init__(
+        self,
+        biases: Tensor,
+        projection: GradientProjection,
+        window: int,
+        by_layer: dict[str, Callable[[Tensor], Tensor]],
+    ) -> None:
+        """biases: as in `LinearNorms`, [L], on the device. projection, window: as in `Readings`.
 
         by_layer: how figures by parameter become those by layer, [n, P] → [n, L], by names of `RAW`.
         """
         self._layers = len(biases)
         self._by_layer = by_layer
-        self.capacity = max(min(MOST_STEPS, MOST_FIGURES // parameters), 1)
+        self.capacity = max(min(MOST_STEPS, MOST_FIGURES // len(projection.columns)), 1)
         """Steps that may wait."""
         self._measured: list[Measured] = []
         self._noise = Rows(self.capacity)
         self._scales = Rows(self.capacity)
-        self._figures: dict[str, Rows] = {}
+        self._figures = {"gradient": Rows(self.capacity)}
+        self.readings = Readings(projection, self._figures["gradient"], window)
+        """Where the figures of the gradient wait, those of the present step to be kept when it is over."""
         self.norms = LinearNorms(biases, self._noise)
         """Where the norms of linear layers wait, those of the present step to be kept when it is added."""
 
-    def add(
-        self, measured: Measured, noise: Tensor | None, figures: Mapping[str, Tensor], scale: Tensor | None
-    ) -> None:
-        """One more step, with what is on the device; it is copied.
+    def add(self, measured: Measured, noise: Tensor | None, figures: Mapping[str, Tensor], scale: Tensor | None) -> int:
+        """One more step, with what is on the device, which is copied; its place among them.
 
         noise: the rows `NOISE`, [3, L]; None where `norms` has what they are made of. figures: by names of `RAW`, [L],
         or [P] where they are by parameter. scale: the loss scale in them.
@@ -69,6 +77,7 @@ class WaitingFigures:
             rows.add(place, figure)
         if scale is not None:
             self._scales.add(place, scale)
+        return place
 
     def take(self) -> Measurements:
         """All that were added since the last call, with one transfer from the device for all their figures."""
@@ -99,6 +108,7 @@ class WaitingFigures:
     def _taken(self) -> Iterator[tuple[str, list[int], Tensor]]:
         """Figures by layer, [n, L]: name, places in what was added, values."""
         self.norms.settle()
+        self.readings.settle()
         places, values = self._noise.take()
         for row, name in enumerate(NOISE):
             yield name, places, values[:, row]

@@ -1,0 +1,90 @@
+"""The gradient's figures of steps that wait, written in place and handed on many at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.rows import Rows
+
+WAITING_VALUES = 2**18
+"""Numbers that wait to be handed on together: small layers cost more in calls than in numbers."""
+MOST_WAITING = 64
+"""Steps that wait, so that what waits of small models stays in the processor's cache."""
+
+
+class Place(NamedTuple):
+    """Where the figures of one parameter's gradient G go."""
+
+    direction: Tensor | None
+    """v; None where G is a vector."""
+    projected: Tensor
+    """Gv, or G itself where it is a vector."""
+    square: Tensor
+    """‖G‖², a scalar; of a vector it follows from `projected`, and nothing is to be written here."""
+
+
+class Readings:
+    """Squares by parameter and what `GradientProjection.joined` joins, of one step a row: [steps, P + rows]."""
+
+    def __init__(self, projection: GradientProjection, squares: Rows, window: int) -> None:
+        """squares: takes ‖G‖² by parameter, [P], of steps that are measured. window: steps that `series` holds."""
+        self.windowed = False
+        """Whether the steps that wait are of a window, and go to the series."""
+        self.series = Rows(window, torch.float32)
+        """Projected gradients by layer, [L, projections], of the window's steps so far."""
+        self._projection = projection
+        self._squares = squares
+        joined = projection.space()
+        self.dtype = joined.dtype
+        self._parameters = len(projection.columns)
+        self._vectors = [position for position, direction in enumerate(projection.columns) if direction is None]
+        steps = max(min(WAITING_VALUES // joined.numel(), MOST_WAITING), 1)
+        self._table = joined.new_zeros(steps, self._parameters + joined.numel())
+        self._scales = joined.new_ones(steps, 1)
+        self._slots = [self._places(row) for row in self._table]
+        self._count = 0
+        self._measured: list[tuple[int, int]] = []
+        """Rows of the steps that are measured, and their places among those."""
+        self.present = self._slots[0]
+        """Of the step that is not kept yet, by parameter."""
+
+    def clear(self) -> None:
+        """The present step has zeros."""
+        self._table[self._count].zero_()
+
+    def keep(self, place: int | None, scale: Tensor | None) -> None:
+        """The present step is over; place: its place among those measured, if it is. scale: the loss scale in it."""
+        if scale is not None:
+            self._scales[self._count].copy_(scale)
+        if place is not None:
+            self._measured.append((self._count, place))
+        self._count += 1
+        if self._count == len(self._slots):
+            self.settle()
+        self.present = self._slots[self._count]
+
+    def settle(self) -> None:
+        """Hand on what waits; what is there of the present step is lost."""
+        squares, joined = self._table[: self._count].tensor_split([self._parameters], dim=1)
+        if self._measured:
+            parts = self._projection.by_parameter(joined)
+            for vector in self._vectors:
+                squares[:, vector] = torch.linalg.vector_norm(parts[vector], dim=1).square()
+            rows, places = zip(*self._measured, strict=True)
+            self._squares.extend(list(places), squares[list(rows)])
+            self._measured.clear()
+        if self.windowed and self._count:
+            first = len(self.series)
+            steps = list(range(first, first + self._count))
+            self.series.extend(steps, self._projection.layers(joined / self._scales[: self._count]))
+        self._count = 0
+        self.present = self._slots[0]
+
+    def _places(self, row: Tensor) -> list[Place]:
+        squares, joined = row.tensor_split([self._parameters])
+        parts = self._projection.by_parameter(joined)
+        return [Place(*place) for place in zip(self._projection.columns, parts, squares.unbind(), strict=True)]
