@@ -190,18 +190,20 @@ class CellUpdates:
         # Right halves of wide characters are zeros, which are taken out again below.
         text = flat[cells].tobytes().decode("utf-32")
         wide = chr(CONTINUATION) in text
+        rows, columns = np.divmod(cells[firsts], width)
         parts: list[str] = []
-        for first, last, cell, number in zip(
-            firsts.tolist(), lasts.tolist(), cells[firsts].tolist(), style_of_cell[firsts].tolist(), strict=True
+        cursor, set_style = self._cursor, self._style
+        for first, last, y, x, number in zip(
+            *(each.tolist() for each in (firsts, lasts, rows, columns, style_of_cell[firsts])), strict=True
         ):
             style = self._style_texts[number]
-            if style != self._style:
-                parts.append(_style_change(self._style, style))
-                self._style = style
-            y, x = divmod(cell, width)
-            parts.append(move(self._cursor, (y, x), width))
+            if style != set_style:
+                parts.append(_style_change(set_style, style))
+                set_style = style
+            parts.append(move(cursor, (y, x), width))
             parts.append(text[first:last].replace(chr(CONTINUATION), "") if wide else text[first:last])
-            self._cursor = y, x + (last - first)
+            cursor = y, x + (last - first)
+        self._cursor, self._style = cursor, set_style
         return "".join(parts)
 
     def _nearest_first(

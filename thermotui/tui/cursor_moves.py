@@ -18,7 +18,7 @@ _LONGEST = 1024
 
 def move(cursor: tuple[int, int] | None, target: tuple[int, int], width: int) -> str:
     """The shortest move from the cursor, None where it is not known, to the target, both (row, column)."""
-    if cursor is not None and cursor[0] == target[0] and cursor[1] < min(target[1], width):
+    if cursor is not None and cursor[0] == target[0] and cursor[1] < target[1] and cursor[1] < width:
         # Most are of this kind.
         right = target[1] - cursor[1]
         return f"\x1b[{right}C" if right > 1 else "\x1b[C"

@@ -98,7 +98,7 @@ class DrawnChart(CellWidget):
     @property
     def layout_cells(self) -> Layout:
         """Where the parts of the chart lie in its content area."""
-        return layout(self.size.width, self.size.height)
+        return layout(*self.size)
 
     @property
     def columns(self) -> int:
@@ -170,10 +170,12 @@ class DrawnChart(CellWidget):
 
 def redraw_together(charts: Sequence[DrawnChart]) -> None:
     """Draw charts anew as `DrawnChart.redraw` does each."""
+    shown = []
     for chart in charts:
-        if not chart.size:
+        if chart.drawable:
+            shown.append(chart)
+        elif not chart.size:
             chart.forget_frame()
-    shown = [chart for chart in charts if chart.drawable]
     for chart, frame in zip(shown, frames_of(shown), strict=True):
         chart.show_frame(frame)
 

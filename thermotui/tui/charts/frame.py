@@ -74,10 +74,9 @@ class Frame:
 @lru_cache(512)
 def _codes(text: str) -> Codes:
     if not (text.isascii() and text.isprintable()):
-        text = "".join(c if c.isprintable() and cell_len(c) == 1 else "?" for c in text)
-    codes = np.array([ord(character) for character in text], np.uint32)
-    codes.flags.writeable = False
-    return codes
+        others = {c for c in set(text) if not c.isprintable() or cell_len(c) != 1}
+        text = "".join("?" if c in others else c for c in text) if others else text
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
 def blank(height: int, width: int) -> Frame:

@@ -35,7 +35,9 @@ class Axis(NamedTuple):
         """Place values on the axis: 0 at `low`, 1 at `high`; NaN where a log axis has no place for them."""
         # Values far beyond the axis may overflow: infinity lies outside of it just as well.
         with np.errstate(over="ignore", invalid="ignore"):
-            bottom, top = _spread(np.array([self.low, self.high]), self.scale, self.threshold)
+            bottom, top = self.low, self.high
+            if self.scale != "linear":
+                bottom, top = _spread(np.array([bottom, top]), self.scale, self.threshold)
             places = _spread(np.asarray(values, dtype=np.float64), self.scale, self.threshold)
             return np.asarray((places - bottom) / (top - bottom), dtype=np.float64)
 

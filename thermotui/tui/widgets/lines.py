@@ -40,7 +40,7 @@ class Line(CellWidget):
         """Paint the line; one with characters of another width than a cell is left to Textual."""
         if not self.drawable:
             return
-        if all(cell_len(character) == 1 for character in self.text()):
+        if all(cell_len(character) == 1 for character in set(self.text())):
             self._frame = None
             super().redraw()
         else:
