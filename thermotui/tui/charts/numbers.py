@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 MINUS = "−"
 
@@ -29,6 +30,7 @@ def format_value(value: float, se: float | None = None, unit: str = "", *, exact
     return f"{_with_error(value, se)}{suffix}"
 
 
+@lru_cache(256)
 def _with_error(value: float, se: float) -> str:
     """Round to two digits of the error where it starts with 1, else to one, as is usual for uncertainties."""
     if se < 1e-300:
