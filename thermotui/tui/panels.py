@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,21 +58,28 @@ def series_of(
 
 
 def row_value(
-    snapshot: RunSnapshot, stream: str, field: str, error: str = "", *, by_step: bool = True, layer: int | None = None
+    snapshot: RunSnapshot, stream: str, field: str, error: str = "", *, by_step: bool = True
 ) -> RowValue | None:
     """What the row at the cursor, or the newest one, holds in a column; None where there is no such row.
 
     by_step: whether the x axis is that of steps; in other coordinates the cursor is at no row that was asked for.
     """
+    found = row_values(snapshot, stream, field, error) if by_step or snapshot.at is None else ()
+    return found[0] if found else None
+
+
+def row_values(snapshot: RunSnapshot, stream: str, field: str, error: str = "") -> tuple[RowValue, ...]:
+    """What that row holds in a column of one value a layer, layer by layer; empty where there is no such row."""
     rows = snapshot.rows_at.get(stream)
-    if rows is None or not (by_step or snapshot.at is None):
-        return None
-    value = rows[field][0] if layer is None else rows[field][0, layer]
-    deviation = None
-    if error and error in (rows.dtype.names or ()):
-        found = float(rows[error][0] if layer is None else rows[error][0, layer])
-        deviation = found if np.isfinite(found) else None
-    return RowValue(float(value), deviation, snapshot.at)
+    if rows is None:
+        return ()
+    values = rows[field][0].reshape(-1).tolist()
+    known = error and error in (rows.dtype.names or ())
+    errors = rows[error][0].reshape(-1).tolist() if known else [math.nan] * len(values)
+    return tuple(
+        RowValue(float(value), deviation if math.isfinite(deviation) else None, snapshot.at)
+        for value, deviation in zip(values, errors, strict=True)
+    )
 
 
 def charts_of(panels: Sequence[Panel], snapshot: RunSnapshot) -> list[ChartData]:

@@ -15,7 +15,7 @@ from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.layers import LayerSparklines
 from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
-from thermotui.tui.panels import marks_of, row_value, shades_of
+from thermotui.tui.panels import marks_of, row_values, shades_of
 from thermotui.tui.views.view import Look
 from thermotui.tui.widgets.backdrop import Backdrop
 from thermotui.tui.widgets.lines import Line
@@ -38,10 +38,15 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
     # One array for all layers: they are then reduced to columns together.
     x = overview.step_first.astype(np.float64)
     served = np.array([np.isfinite(overview.mean[name]).any(axis=0) for name in names]).argmax(axis=0)
-    tables = {index: _LayerTable.of(overview, names[index], errors=not smoothed) for index in set(served.tolist())}
+    chosen = set(served.tolist())
+    tables = {index: _LayerTable.of(overview, names[index], errors=not smoothed) for index in chosen}
+    rows = {
+        index: () if smoothed else row_values(snapshot, "reservoir", names[index], f"{names[index]}_se")
+        for index in chosen
+    }
     series = []
     for index, (layer, choice) in enumerate(zip(snapshot.header.layers, served.tolist(), strict=True)):
-        name, table = names[choice], tables[choice]
+        table, row = tables[choice], rows[choice]
         series.append(
             SeriesData(
                 printable(layer.name),
@@ -52,7 +57,7 @@ def layer_series(snapshot: RunSnapshot, names: tuple[str, ...]) -> tuple[SeriesD
                 None if table.se_low is None else table.se_low[index],
                 None if table.se_high is None else table.se_high[index],
                 f"series_{index % 8 + 1}",
-                row=None if smoothed else row_value(snapshot, "reservoir", name, f"{name}_se", layer=index),
+                row=row[index] if row else None,
             )
         )
     return tuple(series)
