@@ -13,12 +13,16 @@ from pathlib import Path
 from thermotui.analysis.inspection import inspect_run
 from thermotui.analysis.scanning import scan_file
 from thermotui.errors import InputError
+from thermotui.runlog import overview
 from thermotui.runlog.exchange.csv_table import write_csv
 from thermotui.runlog.exchange.selection import select
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.repair import repair
 from thermotui.runlog.schema import STREAMS
 from thermotui.tui.plain_frame import plain_frame, read_once
+
+# Rollups are read of short logs too.
+overview.FEW_BYTES = 0
 
 
 def read_everything(path: Path, scratch: Path) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.runlog.conftest import make_header
+from thermotui.runlog import reader as reading
 from thermotui.runlog.kept_overviews import KEPT
 from thermotui.runlog.overview import Overview
 from thermotui.runlog.reader import RunLogReader
@@ -87,6 +88,40 @@ def test_of_a_log_that_grows_only_new_rows_are_read(tmp_path: Path, header, monk
             reader.overview_followed("steps", ["loss"], last - 5, None, 512, keep=False)
     # The new ones, and those of a last bucket that was not yet whole.
     assert max(read) <= 12
+
+
+def test_rollups_that_are_not_read_are_closed_and_opened_again_as_they_have_become(
+    tmp_path: Path, header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.h5"
+    with RunLogWriter.create(path, header()) as writer, RunLogReader(path) as reader:
+
+        def rollups() -> dict[str, int]:
+            """Those that are open, and their rows."""
+            # What counts is HDF5's: a table of ours that is gone may leave its table open.
+            assert {name for name, (_, table) in reader._tables.items() if table} == set(reader._log._tables)
+            return {name: len(table) for name, (_, table) in reader._tables.items() if "/" in name and table}
+
+        append(writer, 0, 3000)
+        reader.refresh()
+        reader.overview_followed("steps", ["loss"], 0, None, 40)
+        (level,) = rollups()
+        assert rollups()[level] == 3000 // 128
+        # Following needs the new rows alone.
+        for last in range(3010, 3100, 10):
+            append(writer, last - 10, last)
+            reader.refresh()
+            reader.overview_followed("steps", ["loss"], 0, None, 40)
+        assert level in rollups()
+        monkeypatch.setattr(reading, "UNUSED_SECONDS", 0.0)
+        reader.refresh()
+        assert not rollups()
+        append(writer, 3090, 30_000)
+        reader.refresh()
+        found = reader.overview("steps", ["loss", "accuracy"], 0, None, 300)
+        assert rollups()[level] == 30_000 // 128
+        with RunLogReader(path) as fresh:
+            assert_same(found, fresh.overview("steps", ["loss", "accuracy"], 0, None, 300))
 
 
 def test_a_file_put_in_the_place_of_another_shows_nothing_of_it(tmp_path: Path, header) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from thermotui.errors import InputError
+from thermotui.runlog import table
 from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.layout import stored_type
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import STREAMS, Header, Layer
 from thermotui.runlog.writer import RunLogWriter
@@ -30,6 +32,28 @@ def test_every_stream_comes_back_bit_for_bit(tmp_path: Path, header, rows, same)
         for name, block in written.items():
             assert same(reader.read(name), block)
             assert same(reader.read(name, None, 900, 1400), block[900:1400])
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1000, table.BLOCK_BYTES])
+def test_any_choice_of_fields_comes_back_and_hdf5_is_asked_for_one_type_of_row(
+    log, same, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    """For each type more it would keep a conversion until the process ends."""
+    monkeypatch.setattr(table, "BLOCK_BYTES", block_bytes)
+    with RunLogReader(log(500)) as reader:
+        rows = reader.read("thermo")
+        stored_type.cache_clear()
+        names = rows.dtype.names
+        for count in (1, 2, 7):
+            for first in range(0, len(names) - count, 3):
+                # In another order than they are stored in.
+                chosen = names[first : first + count][::-1]
+                expected = np.empty(len(rows), [(name, rows.dtype[name]) for name in chosen])
+                for name in chosen:
+                    expected[name] = rows[name]
+                assert same(reader.read("thermo", chosen), expected)
+                assert same(reader.read("thermo", chosen, 17, 31), expected[17:31])
+        assert stored_type.cache_info().currsize == 1
 
 
 def test_the_header_comes_back_with_host_and_process(tmp_path: Path) -> None:

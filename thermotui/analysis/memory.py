@@ -6,7 +6,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 """Parameters of mallopt(3)."""
 LARGE_BYTES = 128 * 1024
 
@@ -27,12 +27,14 @@ def give_back_free_pages() -> None:
 
 
 def give_back_large_blocks() -> None:
-    """Have freed blocks of LARGE_BYTES and more go back to the system at once.
+    """Have freed blocks of LARGE_BYTES and more go back to the system at once, and threads share what is free.
 
     The GNU C library begins so, but with every large block that is freed it keeps more of them, and a process that
-    handles arrays of many sizes stays near the most that it ever held. Does nothing where there is another C library.
+    handles arrays of many sizes stays near the most that it ever held. And it keeps a heap for every thread: what one
+    allocates and another frees is room that the other cannot have. Does nothing where there is another C library.
     """
     mallopt = of_gnu("mallopt")
     if mallopt is not None:
         mallopt(TRIM_THRESHOLD, LARGE_BYTES)
         mallopt(MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(ARENA_MAX, 1)

@@ -11,9 +11,11 @@ import gc
 import io
 import os
 import pickle
+import select
 import signal
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -23,6 +25,9 @@ DEADLINE = 10
 
 LOOK_SECONDS, DETAIL_SECONDS = 1.0, 0.25
 """What a tick may spend on new files and on curves and alerts of runs that are not asked for: a screen waits for it."""
+
+TIDYING_SECONDS, QUIET_SECONDS = 5.0, 0.05
+"""Time between two times that what answers have left behind is given back, and time without a question before it is."""
 
 
 def write_frame(pipe: IO[bytes], message: object) -> None:
@@ -63,6 +68,7 @@ def arm(seconds: int) -> None:
 
 def serve(paths: list[Path], avoided: dict[str, str], requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer queries until the pipe is closed."""
+    from thermotui.analysis.memory import give_back_free_pages
     from thermotui.analysis.workspace import Workspace
     from thermotui.errors import InputError
 
@@ -77,7 +83,12 @@ def serve(paths: list[Path], avoided: dict[str, str], requests: IO[bytes], repli
     with Workspace(paths, about_to_read, look_seconds=LOOK_SECONDS, detail_seconds=DETAIL_SECONDS) as workspace:
         for path, reason in avoided.items():
             workspace.avoid(path, reason)
+        tidied = time.monotonic()
         while True:
+            if time.monotonic() - tidied > TIDYING_SECONDS and not select.select([requests], [], [], QUIET_SECONDS)[0]:
+                gc.collect()
+                give_back_free_pages()
+                tidied = time.monotonic()
             query = read_frame(requests)
             try:
                 tick = workspace.tick(query)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import h5py
 
@@ -30,7 +31,9 @@ class LogFile:
         status = os.fstat(self._descriptor)
         self.identity = (status.st_dev, status.st_ino)
         self._readers = 0
-        self._tables: dict[str, h5py.h5d.DatasetID | None] = {}
+        self._tables: WeakValueDictionary[str, h5py.h5d.DatasetID] = WeakValueDictionary()
+        """Those that a reader has open."""
+        self._opened: set[str] = set()
 
     @property
     def size(self) -> int:
@@ -39,14 +42,14 @@ class LogFile:
 
     def table(self, name: str) -> h5py.h5d.DatasetID | None:
         """The table `name`, None where the file has none; RunLogError where it is damaged or leads out of the file."""
-        if name not in self._tables:
-            self._tables[name] = open_table(self.path, self.file, name)
-        else:
-            # Another reader opened it, perhaps long ago.
-            table = self._tables[name]
-            if table is not None:
+        table = self._tables.get(name) or open_table(self.path, self.file, name)
+        if table is not None:
+            self._tables[name] = table
+            if name in self._opened:
+                # A reader opened it, perhaps long ago, and HDF5 remembers what it was then.
                 refresh_table(self.path, name, table)
-        return self._tables[name]
+            self._opened.add(name)
+        return table
 
     def release(self) -> None:
         """Give the handle back; the last reader's release closes the file."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 RAW_BYTES = 24 * 1024 * 1024
 """Where all rows of a window take more and the finest rollup makes half of the buckets, it is read instead."""
+FEW_BYTES = 64 * 1024
+"""Rows of a window that take no more are read themselves, as fast as rollups, which need not be open for them."""
 RAW_BLOCK_ROWS = 65_536
 """Rows read at a time where a log has no rollups: memory stays bounded whatever the file's length."""
 
@@ -155,7 +157,9 @@ def overview(
     width: int,
 ) -> Overview:
     """Buckets of `width` rows over rows [start, stop); `level` gives the rollup table of one of `factors`, if any."""
-    rollups = [(factor, level(factor)) for factor in factors if factor <= width]
+    few = (stop - start) * table.row_bytes <= FEW_BYTES
+    within = [factor for factor in factors if factor <= width and -(-start // factor) < stop // factor]
+    rollups = [] if few else [(factor, level(factor)) for factor in within]
     usable = [(factor, rollup) for factor, rollup in rollups if rollup is not None]
     reduced = []
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -29,6 +29,9 @@ from thermotui.runlog.table import Table
 
 __all__ = ["EmptyRunLogError", "Overview", "RunLogError", "RunLogReader", "RunState"]
 
+UNUSED_SECONDS = 5.0
+"""Time for which a rollup that was read stays open: each takes 0.1 MB, and as long to open as a few to refresh."""
+
 
 class RunLogReader:
     """A view of one run log; a context manager. All lengths are as of the last `refresh`.
@@ -48,6 +51,8 @@ class RunLogReader:
         self._closed = False
         try:
             self._tables: dict[str, tuple[int, Table | None]] = {}
+            self._rollups_read: dict[str, float] = {}
+            """When each rollup that is open was last read."""
             try:
                 attributes = read_attributes(self.path, self._log.file, ATTRIBUTES)
                 self.header: Header = parse_header(attributes)
@@ -71,6 +76,10 @@ class RunLogReader:
             self.close()
             self._open()
         self._generation += 1
+        now = time.monotonic()
+        for name in [name for name, read in self._rollups_read.items() if now - read > UNUSED_SECONDS]:
+            del self._rollups_read[name]
+            self._tables.pop(name, None)
 
     def _table(self, name: str, dtype: np.dtype[np.void]) -> Table | None:
         generation, table = self._tables.get(name, (-1, None))
@@ -175,7 +184,9 @@ class RunLogReader:
                 raise RunLogError(self.path, f"stream {stream} has no floating-point field {field!r}")
 
         def level(factor: int) -> Table | None:
-            return self._table(rollup_path(stream, factor), rollup_dtype(table.dtype))
+            name = rollup_path(stream, factor)
+            self._rollups_read[name] = time.monotonic()
+            return self._table(name, rollup_dtype(table.dtype))
 
         return overview(table, self._rollups(stream), level, fields, start, stop, width)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import rich.cells
+import rich.color
+import textual._border
+import textual.color
+import textual.style
 from rich.segment import Segment
 from rich.style import Style
 from textual._xterm_parser import XTermParser
@@ -14,8 +18,8 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 
-MAXIMUM_ENTRIES = 512
-"""More than is drawn with in one size of the terminal."""
+MAXIMUM_ENTRIES = 128
+"""More than the answer to a key asks for, which is 89 at 240×72."""
 _NAMES: tuple[tuple[object, str], ...] = (
     (ANSIToTruecolor, "truecolor_style"),
     (Region, "__contains__"),
@@ -24,21 +28,28 @@ _NAMES: tuple[tuple[object, str], ...] = (
     (Region, "intersection"),
     (Region, "overlaps"),
     (Region, "shrink"),
+    (Region, "split_vertical"),
     (Region, "translate"),
     (Region, "union"),
     (Scalar, "resolve"),
     (Segment, "_split_cells"),
+    (Strip, "blank"),
     (Strip, "render_ansi"),
     (Style, "_add"),
     (XTermParser, "_parse_extended_key"),
     (rich.cells, "cached_cell_len"),
+    (rich.color.Color, "downgrade"),
+    (rich.color.Color, "get_ansi_codes"),
+    (textual._border, "get_box"),
+    (textual.color.Color, "blend"),
+    (textual.style.Style, "__add__"),
 )
 
 
 CACHES: tuple[Any, ...] = tuple(
     cache for owner, name in _NAMES if hasattr(cache := getattr(owner, name, None), "cache_info")
 )
-"""Those of them that these versions of Textual and rich have, with room for 1024 to 16,384 entries, and new ones with
+"""Those that these versions of Textual and rich have, with room for 1024 to 16,384 entries, and new ones with
 every size, scroll position, text, mouse position and theme: megabytes in hours. What is entered while much is drawn
 also keeps the room from being given back that the drawing took."""
 

@@ -303,7 +303,7 @@ class _Attributes(NamedTuple):
     others: frozenset[str]
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _attributes(style: str) -> _Attributes:
     foreground = background = ""
     others: set[str] = set()

@@ -33,7 +33,7 @@ def write_y_axis(frame: Frame, top: int, rows: int, gutter: int, axis: Axis, *, 
         frame.write(top + y, column, "+" if ascii_only else "┤", "axis")
 
 
-@lru_cache(512)
+@lru_cache(64)
 def _y_labels(axis: Axis, rows: int, room: int, *, ascii_only: bool) -> tuple[tuple[int, str], ...]:
     """Rows of the plot that have a label, and the labels."""
     ticks = axis.ticks(max(2, min(rows // 2, 3 + rows // 5)))

@@ -69,7 +69,7 @@ def span_bits(top: Floats, bottom: Floats, rows: int, mode: Mode) -> NDArray[np.
     return np.ascontiguousarray(bits.swapaxes(-1, -2))
 
 
-@lru_cache(64)
+@lru_cache(16)
 def _halves(mode: Mode, rows: int, column: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Bits of one column of cells whose dots from each one on are set, and before each one: [dots + 1, rows] each."""
     glyphs = GLYPHS[mode]
@@ -101,7 +101,7 @@ def line_span(heights: Floats, dots: int) -> tuple[Floats, Floats]:
     )
 
 
-@lru_cache(64)
+@lru_cache(16)
 def dither(rows: int, cells: int, mode: Mode) -> NDArray[np.uint8]:
     """Bits [rows, cells] of every second dot: a band drawn with them looks unlike a curve without colours too."""
     glyphs = GLYPHS[mode]
