@@ -24,7 +24,7 @@ from thermotui.analysis.memory import give_back_free_pages
 from thermotui.analysis.snapshot import Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.ascii_driver import ascii_driver
-from thermotui.tui.caches import empty_large_caches, empty_large_widget_caches
+from thermotui.tui.caches import MAXIMUM_ENTRIES, empty_caches, empty_large_widget_caches
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.charts.turns import Turns
 from thermotui.tui.main_screen import MainScreen
@@ -77,6 +77,8 @@ class WatchApp(App[None]):
         self.last_session = self.settings.session
         self._theme_chosen = False
         self._touched: float | None = None
+        self._resized = False
+        """Whether the terminal has got another size since what it left behind was last tidied up."""
         """When something was last pressed or resized that was not yet tidied up."""
         self.poller = poller
         session = self.settings.session
@@ -139,6 +141,7 @@ class WatchApp(App[None]):
         """Note when something was last done, and before its answer show what charts have waited with."""
         if isinstance(event, InputEvent | Resize):
             self._touched = time.monotonic()
+            self._resized |= isinstance(event, Resize)
             if not isinstance(event, MouseMove):
                 self.turns.lift()
         await super().on_event(event)
@@ -151,7 +154,9 @@ class WatchApp(App[None]):
         """
         if self._touched is not None and time.monotonic() - self._touched > QUIET_SECONDS:
             self._touched = None
-            empty_large_caches()
+            # Of another size nearly every entry is another one.
+            empty_caches(0 if self._resized else MAXIMUM_ENTRIES)
+            self._resized = False
             empty_large_widget_caches(self.main)
             gc.collect()
             give_back_free_pages()

@@ -1,63 +1,47 @@
-"""Caches of Textual and rich that a screen would go on filling for hours, kept small."""
+"""Caches that a screen would go on filling for hours, kept small."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
-import rich.cells
-import rich.color
-import textual._border
-import textual.color
-import textual.style
-from rich.segment import Segment
-from rich.style import Style
-from textual._xterm_parser import XTermParser
-from textual.css.scalar import Scalar
-from textual.filter import ANSIToTruecolor
-from textual.geometry import Region
 from textual.screen import Screen
-from textual.strip import Strip
 
 MAXIMUM_ENTRIES = 128
 """More than the answer to a key asks for, which is 89 at 240×72."""
-_NAMES: tuple[tuple[object, str], ...] = (
-    (ANSIToTruecolor, "truecolor_style"),
-    (Region, "__contains__"),
-    (Region, "contains_region"),
-    (Region, "grow"),
-    (Region, "intersection"),
-    (Region, "overlaps"),
-    (Region, "shrink"),
-    (Region, "split_vertical"),
-    (Region, "translate"),
-    (Region, "union"),
-    (Scalar, "resolve"),
-    (Segment, "_split_cells"),
-    (Strip, "blank"),
-    (Strip, "render_ansi"),
-    (Style, "_add"),
-    (XTermParser, "_parse_extended_key"),
-    (rich.cells, "cached_cell_len"),
-    (rich.color.Color, "downgrade"),
-    (rich.color.Color, "get_ansi_codes"),
-    (textual._border, "get_box"),
-    (textual.color.Color, "blend"),
-    (textual.style.Style, "__add__"),
-)
+_PACKAGES = ("rich", "textual", "thermotui")
+_CACHED = type(lru_cache(lambda: None))
 
 
-CACHES: tuple[Any, ...] = tuple(
-    cache for owner, name in _NAMES if hasattr(cache := getattr(owner, name, None), "cache_info")
-)
-"""Those that these versions of Textual and rich have, with room for 1024 to 16,384 entries, and new ones with
-every size, scroll position, text, mouse position and theme: megabytes in hours. What is entered while much is drawn
-also keeps the room from being given back that the drawing took."""
+def bounded_caches() -> Iterator[Any]:
+    """Every `lru_cache` with a bound of the modules here and of those that draw for them.
+
+    Most have room for 1024 to 16,384 entries, and new ones with every size, scroll position, text, mouse position and
+    theme: megabytes in hours.
+    """
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] in _PACKAGES:
+            for value in tuple(vars(module).values()):
+                if getattr(value, "__module__", None) == name:
+                    yield from _caches_in(vars(value).values() if isinstance(value, type) else (value,))
 
 
-def empty_large_caches() -> None:
-    """Empty each that has outgrown MAXIMUM_ENTRIES; a few microseconds for each that is needed again."""
-    for cache in CACHES:
-        if cache.cache_info().currsize > MAXIMUM_ENTRIES:
+def _caches_in(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if isinstance(function, _CACHED) and function.cache_info().maxsize:
+            yield function
+
+
+def empty_caches(most: int = MAXIMUM_ENTRIES) -> None:
+    """Empty each cache that has more entries; a few microseconds for each that is needed again.
+
+    What was entered while much was drawn keeps the room from being given back that the drawing took.
+    """
+    for cache in bounded_caches():
+        if cache.cache_info().currsize > most:
             cache.cache_clear()
 
 
