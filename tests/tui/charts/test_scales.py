@@ -115,6 +115,8 @@ def test_no_sequence_of_ranges_ever_cuts_data_off(
         axis = sticky_axis(axis, low, high, scale, smallest, growing=growing, totals=totals)
         places = axis.transform([low, high])
         assert places[0] >= -1e-9 and places[1] <= 1 + 1e-9
+        # Drawn once more they look the same.
+        assert sticky_axis(axis, low, high, scale, smallest, growing=growing, totals=totals) == axis
 
 
 def test_nothing_finite_still_gives_an_axis() -> None:

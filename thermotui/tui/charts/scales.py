@@ -196,17 +196,21 @@ def sticky_axis(
     fresh = fit_axis(low, high, scale, smallest_positive)
     if previous is None or previous.scale != scale or not (math.isfinite(low) and math.isfinite(high)):
         return fresh
-    place = previous.place(max(low, fresh.low), nowhere=-1.0), previous.place(high, nowhere=-1.0)
+    axis = previous
+    place = _places(axis, max(low, fresh.low), high)
     if place[0] < 0 or place[1] > 1:
+        roomy = fresh
         if growing and scale != "log" and math.isfinite(2.0 * (high - low)):
-            fresh = fit_axis(*_with_room(low, high, place, totals=totals), scale, smallest_positive)
-        return _union(previous, fresh)
-    if (
-        place[1] - place[0] < (SHRINK_GROWING_BELOW if growing else SHRINK_BELOW)
-        and _extent(fresh, previous) < 2 * SHRINK_BELOW
-    ):
-        return fresh
-    return previous
+            roomy = fit_axis(*_with_room(low, high, place, totals=totals), scale, smallest_positive)
+        axis = _union(previous, roomy)
+        place = _places(axis, max(low, fresh.low), high)
+    # The same data drawn once more have the same axis.
+    little = place[1] - place[0] < (SHRINK_GROWING_BELOW if growing else SHRINK_BELOW)
+    return fresh if little and _extent(fresh, axis) < 2 * SHRINK_BELOW else axis
+
+
+def _places(axis: Axis, low: float, high: float) -> tuple[float, float]:
+    return axis.place(low, nowhere=-1.0), axis.place(high, nowhere=-1.0)
 
 
 def _with_room(low: float, high: float, place: tuple[float, float], *, totals: bool) -> tuple[float, float]:
