@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted, gradient_projection
-from thermotui.probe.readings import MOST_WAITING, Readings
+from thermotui.probe.readings import MOST_WAITING, SHORT, Readings
 from thermotui.probe.rows import Rows
 
 Layers = Sequence[Sequence[Parameter]]
@@ -29,6 +29,18 @@ class Written(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.elements += sum(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
         return result
+
+
+class FromHost(TorchDispatchMode):
+    """Whether operations have taken anything that lies elsewhere than on the device `meta`, or row numbers."""
+
+    seen = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        # A list as an index becomes a tensor on the host before it goes to the device; not so on this one.
+        self.seen |= func is torch.ops.aten.index.Tensor or any(leaf.device.type != "meta" for leaf in leaves)
+        return func(*args, **(kwargs or {}))
 
 
 def with_gradients(count: int) -> Layers:
@@ -162,6 +174,36 @@ def test_a_gradient_that_is_gone_already_is_not_known() -> None:
     squares, series = kept.take()
     assert squares[0].isnan().tolist() == [True, True, *[False] * (2 * len(SHAPES) - 2)]
     assert series[0, 0].isnan().all() and series[0, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("size", [SHORT - 1, SHORT + 1, 10**6])
+def test_squares_of_vectors_lose_no_digits_to_their_length(size: int) -> None:
+    vector = Parameter(torch.zeros(size))
+    vector.grad = torch.randn(size, generator=torch.Generator().manual_seed(5))
+    kept = Kept([[vector]])
+    kept.begin_step()
+    kept.reader.read([0], None)
+    kept.end_step()
+    exact = vector.grad.double().square().sum()
+    assert abs(kept.take()[0].item() / exact - 1) < 2e-6
+
+
+@pytest.mark.parametrize("measured", [1, 2])
+def test_what_waits_on_a_device_is_handed_on_with_nothing_from_the_host(measured: int) -> None:
+    """The host would wait until the device has it."""
+    parameters = [Parameter(torch.zeros(shape, device="meta")) for shape in SHAPES]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    kept = Kept([parameters])
+    scale = torch.ones((), device="meta")
+    with torch.no_grad(), FromHost() as from_host:
+        for step in range(2 * MOST_WAITING + 1):
+            kept.begin_step()
+            kept.reader.read(range(len(SHAPES)), scale)
+            kept.end_step(step if step % measured == 0 else None, scale)
+            if step == MOST_WAITING:
+                kept.take()
+    assert not from_host.seen
 
 
 def test_the_work_of_reading_one_by_one_grows_with_the_number_of_parameters() -> None:

@@ -1,8 +1,10 @@
 """The probe leaves every kind of loop as it was, and reads the same physics from it."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -333,6 +335,25 @@ def test_an_error_in_the_loop_is_the_loops_own_and_closes_the_log(tmp_path: Path
     assert rows(tmp_path / "log.h5", "heartbeat")["state"][-1] == b"failed"
     assert rows(tmp_path / "log.h5", "steps")[["step", "accuracy"]].tolist() == [(0, 0.5)]
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_loop_goes_on_where_the_log_could_not_be_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (inputs, targets) = small(), data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "run.h5", window=20, lags=4) as probe:
+        for count in range(45):
+            with monkeypatch.context() as patched:
+                if count == 7:
+                    patched.setattr(probe._log, "add", Mock(side_effect=OSError("no space left on device")))
+                with pytest.raises(OSError) if count == 7 else contextlib.nullcontext(), probe.step():
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(inputs), targets).backward()
+                    optimizer.step()
+    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(44))
+    # The step was begun anew, so that the first window is full one step early; the second one is as always.
+    assert rows(tmp_path / "run.h5", "autocorrelation")["step"].tolist() == [18, 39]
 
 
 def test_bad_settings_are_refused_in_words(tmp_path: Path) -> None:

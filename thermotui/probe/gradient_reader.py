@@ -111,18 +111,18 @@ class GradientReader:
             gradient = parameters[position].grad
             direction, projected, square = places[position]
             if gradient is None:
-                square.copy_(self._missing)
                 projected.copy_(self._missing)
+                if square is not None:
+                    square.copy_(self._missing)
                 continue
             if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
                 gradient = _plain(gradient, dtype)
             if direction is None:
                 projected.copy_(gradient)
-            else:
-                if wanted.projections:
-                    torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
-                if dots:
-                    square_into(square, gradient)
+            elif wanted.projections:
+                torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
+            if dots and square is not None:
+                square_into(square, gradient)
             if once_more:
                 gradients[position] = gradient
         if gradients:
@@ -132,11 +132,11 @@ class GradientReader:
         """What is read seldom, or of all gradients in one operation."""
         wanted = self.wanted
         if wanted.squares and not self._by_dots:
-            matrices = [position for position in gradients if places[position].direction is not None]
-            if matrices:
-                norms = torch._foreach_norm([gradients[position] for position in matrices])
+            found = [(gradients[at], square) for at in gradients if (square := places[at].square) is not None]
+            if found:
+                norms = torch._foreach_norm([gradient for gradient, _ in found])
                 torch._foreach_mul_(norms, norms)
-                torch._foreach_copy_([places[position].square for position in matrices], norms)
+                torch._foreach_copy_([square for _, square in found], norms)
         if wanted.pairing:
             for position, gradient in gradients.items():
                 parameter = self._parameters[position].detach().to(self._dtype)

@@ -14,6 +14,8 @@ WAITING_VALUES = 2**18
 """Numbers that wait to be handed on together: small layers cost more in calls than in numbers."""
 MOST_WAITING = 64
 """Steps that wait, so that what waits of small models stays in the processor's cache."""
+SHORT = 2**12
+"""Numbers whose squares a norm adds up in float32 without losing digits to how many there are."""
 
 
 class Place(NamedTuple):
@@ -23,8 +25,8 @@ class Place(NamedTuple):
     """v; None where G is a vector."""
     projected: Tensor
     """Gv, or G itself where it is a vector."""
-    square: Tensor
-    """‖G‖², a scalar; of a vector it follows from `projected`, and nothing is to be written here."""
+    square: Tensor | None
+    """‖G‖², a scalar; None where it follows from `projected`, as that of a short vector on a processor."""
 
 
 class Readings:
@@ -41,7 +43,10 @@ class Readings:
         joined = projection.space()
         self.dtype = joined.dtype
         self._parameters = len(projection.columns)
-        self._vectors = [position for position, direction in enumerate(projection.columns) if direction is None]
+        parts = zip(projection.columns, projection.by_parameter(joined), strict=True)
+        vectors = {at for at, (direction, part) in enumerate(parts) if direction is None and len(part) <= SHORT}
+        # A device takes the norms of all gradients at once.
+        self._vectors = vectors if joined.device.type == "cpu" else set()
         steps = max(min(WAITING_VALUES // joined.numel(), MOST_WAITING), 1)
         self._table = joined.new_zeros(steps, self._parameters + joined.numel())
         self._scales = joined.new_ones(steps, 1)
@@ -75,7 +80,11 @@ class Readings:
             for vector in self._vectors:
                 squares[:, vector] = torch.linalg.vector_norm(parts[vector], dim=1).square()
             rows, places = zip(*self._measured, strict=True)
-            self._squares.extend(list(places), squares[list(rows)])
+            if len(rows) < self._count:
+                # Row numbers as an index would go to the device, and the host would wait for it.
+                each = squares.unbind()
+                squares = torch.stack([each[row] for row in rows])
+            self._squares.extend(list(places), squares)
             self._measured.clear()
         if self.windowed and self._count:
             first = len(self.series)
@@ -87,4 +96,5 @@ class Readings:
     def _places(self, row: Tensor) -> list[Place]:
         squares, joined = row.tensor_split([self._parameters])
         parts = self._projection.by_parameter(joined)
-        return [Place(*place) for place in zip(self._projection.columns, parts, squares.unbind(), strict=True)]
+        own = [None if at in self._vectors else square for at, square in enumerate(squares.unbind())]
+        return [Place(*place) for place in zip(self._projection.columns, parts, own, strict=True)]

@@ -33,7 +33,8 @@ class ProjectionWindows:
     def end_step(self) -> Autocorrelation | None:
         """One of the window's steps is kept; the window's autocorrelation when it is full."""
         self._count += 1
-        if self._count < self._window:
+        # More than a window where the log could not be written, and the step was begun anew.
+        if self._count != self._window:
             return None
         self._readings.settle()
         return window_autocorrelation(self._readings.series.take()[1], self._lags)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermotui.tui.charts.numbers import format_tick, format_value, to_ascii
+from thermotui.tui.charts.numbers import _with_error, format_tick, format_value, to_ascii
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,11 @@ def test_ticks(value: float, step: float, text: str) -> None:
 @given(st.text())
 def test_ascii_is_ascii(text: str) -> None:
     assert to_ascii(text).isascii()
+
+
+@pytest.mark.parametrize("values", [(0.0, -0.0), (-0.0, 0.0)])
+def test_a_zero_is_not_written_as_one_of_another_sign_was_before(values: tuple[float, float]) -> None:
+    _with_error.cache_clear()
+    for se in (1e-310, 1e-20, 0.1, 1e3):
+        first, second = (format_value(value, se) for value in values)
+        assert first == second and not first.startswith("−")

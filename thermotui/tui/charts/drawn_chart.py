@@ -174,7 +174,7 @@ def redraw_together(charts: Sequence[DrawnChart]) -> None:
     for chart in charts:
         if chart.drawable:
             shown.append(chart)
-        elif not (chart.view.telling or chart.size):
+        elif not chart.size:
             chart.forget_frame()
     for chart, frame in zip(shown, frames_of(shown), strict=True):
         chart.show_frame(frame)

@@ -34,8 +34,8 @@ def format_value(value: float, se: float | None = None, unit: str = "", *, exact
 def _with_error(value: float, se: float) -> str:
     """Round to two digits of the error where it starts with 1, else to one, as is usual for uncertainties."""
     if se < 1e-300:
-        # Below the smallest power of ten there is none to divide by.
-        return f"{_plain(value, 5)} ± {_plain(se, 1)}"
+        # Below the smallest power of ten there is none to divide by. Zeros of either sign are one key of the cache.
+        return f"{_plain(value + 0.0, 5)} ± {_plain(se, 1)}"
     places = _places(se)
     # Of the error as it is shown: 0.0999 is 0.10.
     largest = max(abs(value), float(f"{se:.1e}"))
