@@ -1,6 +1,7 @@
 """Hooks are on the model in steps with something to read, and whatever the loop does, they leave it alone."""
 
 import logging
+from collections import OrderedDict
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thermotui.probe import Probe
+from thermotui.probe.hooks import RestingHook
 
 
 def small() -> nn.Module:
@@ -217,3 +219,57 @@ def test_a_model_compiled_in_place_keeps_its_hooks_and_trains_the_same(tmp_path:
         return [p.detach().clone() for p in model.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(train(False), train(True), strict=True))
+
+
+def test_a_resting_hook_comes_back_last_and_where_its_place_was_taken_away() -> None:
+    model, called = nn.Linear(2, 2), list[str]()
+    hook = RestingHook(lambda: model.register_forward_hook(lambda *_, **__: called.append("ours"), with_kwargs=True))
+    hook.rest()
+    hook.rest()
+    model(torch.ones(2))
+    assert called == [] and not model._forward_hooks_with_kwargs
+    model.register_forward_hook(lambda *_: called.append("theirs"))
+    hook.wake()
+    model(torch.ones(2))
+    assert called == ["theirs", "ours"]
+    # As copying a module or wrapping it does.
+    model._forward_hooks = OrderedDict()
+    hook.wake()
+    model(torch.ones(2))
+    assert called == ["theirs", "ours", "ours"]
+
+
+def test_a_step_that_nothing_reads_is_left_by_an_exception_like_any_other(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=8, window=17) as probe:
+        for attempt in range(60):
+            try:
+                with probe.step() as step:
+                    optimizer.zero_grad()
+                    loss = model(batch()).square().mean()
+                    loss.backward()
+                    if attempt % 3 == 1:
+                        raise ValueError("a batch that cannot be read")
+                    optimizer.step()
+                    step.record(loss=loss)
+            except ValueError:
+                pass
+    assert rows(tmp_path / "log.h5", "steps")["step"].tolist() == list(range(40))
+    assert rows(tmp_path / "log.h5")["step"].tolist() == [0, 8, 16, 24, 32]
+
+
+def test_a_loss_is_noted_as_it_is_when_it_is_recorded(tmp_path: Path) -> None:
+    """The tensor may go on to be something else: a sum over micro-batches, a buffer that is used again."""
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
+        for _ in range(3):
+            with probe.step() as step:
+                loss = model(batch()).square().mean()
+                loss.backward()
+                step.record(loss=loss, accuracy=torch.tensor([0.5]))
+                with torch.no_grad():
+                    loss.mul_(100)
+    found = rows(tmp_path / "log.h5", "steps")
+    assert (found["loss"] < 10).all() and (found["accuracy"] == 0.5).all()

@@ -19,7 +19,7 @@ class Step:
     accuracy: Tensor | float | None = None
 
     def record(self, *, loss: Tensor | float | None = None, accuracy: Tensor | float | None = None) -> None:
-        """Note the loss in nats and the accuracy (or a figure of your own); tensors stay on their device."""
+        """Note the loss in nats and the accuracy (or a figure of your own); what is on a device stays there."""
         self.loss = _one_number("loss", loss) if isinstance(loss, Tensor) else loss
         self.accuracy = _one_number("accuracy", accuracy) if isinstance(accuracy, Tensor) else accuracy
 
@@ -47,7 +47,8 @@ class Bracket:
             self._abandon()
 
 
-def _one_number(name: str, figure: Tensor) -> Tensor:
+def _one_number(name: str, figure: Tensor) -> Tensor | float:
     if figure.numel() != 1:
         raise InputError(f"the {name} of a step is one number, not a tensor of shape {tuple(figure.shape)}.")
-    return figure.detach()
+    # On the host nobody waits for a number, and it takes a sixth of the time of a tensor.
+    return float(figure.item()) if figure.is_cpu else figure.detach()

@@ -126,11 +126,11 @@ class WaitingNumbers:
         self._tensors = Rows(capacity, torch.float64)
         self._numbers: dict[int, float] = {}
 
-    def add(self, place: int, value: Tensor | float | None) -> None:
-        """That of the step at `place`, a tensor of one number; None where it has none."""
+    def add(self, place: int, value: Tensor | float) -> None:
+        """That of the step at `place`; a tensor has one number."""
         if isinstance(value, Tensor):
             self._tensors.add(place, value if value.dim() == 0 else value.reshape(()))
-        elif value is not None:
+        else:
             self._numbers[place] = float(value)
 
     def take(self, steps: int) -> NDArray[np.float64]:
