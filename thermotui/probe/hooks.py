@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch.utils.hooks import RemovableHandle
@@ -12,29 +11,42 @@ from torch.utils.hooks import RemovableHandle
 class RestingHook:
     """A hook that can be taken off and put back as the last one, in a fraction of the time of registering it anew."""
 
-    def __init__(self, register: Callable[[], RemovableHandle]) -> None:
-        """register: puts it on for the first time, and again where the place it was in is gone."""
-        self._register = register
-        self._entries = _entries(register())
+    def __init__(self, register: Callable[[], RemovableHandle], owner: Any, places: tuple[str, ...]) -> None:
+        """register: puts it on. owner, places: what it is put on, and the names of the dictionaries it goes into there.
+
+        Torch has no public word for those: where a hook is not found in them, it is registered anew each time.
+        """
+        self._register, self._owner, self._places = register, owner, places
+        self._put_on()
 
     def rest(self) -> None:
         """Take it off."""
-        for place, key, _ in self._entries:
-            hooks = place()
-            if hooks is not None:
-                hooks.pop(key, None)
+        self._handle.remove()
 
     def wake(self) -> None:
         """Put it back."""
-        for place, key, entry in self._entries:
-            hooks = place()
-            if hooks is None:
-                self._entries = _entries(self._register())
-                return
-            hooks[key] = entry
+        # Whoever copies, wraps or strips the owner may have given it other dictionaries.
+        if not self._entries or any(getattr(self._owner, name, None) is not hooks for name, hooks, _ in self._entries):
+            self._put_on()
+            return
+        for _, hooks, entry in self._entries:
+            hooks[self._handle.id] = entry
+
+    def _put_on(self) -> None:
+        self._handle = self._register()
+        key = self._handle.id
+        found = [(name, getattr(self._owner, name, None)) for name in self._places]
+        self._entries = [(name, hooks, hooks[key]) for name, hooks in found if hooks is not None and key in hooks]
 
 
-def _entries(handle: RemovableHandle) -> list[tuple[weakref.ref[Any], int, Any]]:
-    """What the handle would remove: where it is, under which key, and what."""
-    places = [place for place in (handle.hooks_dict_ref, *handle.extra_dict_ref) if handle.id in (place() or ())]
-    return [(place, handle.id, (place() or {})[handle.id]) for place in places]
+def put_on(hooks: Iterable[Callable[[], RestingHook]]) -> list[RestingHook]:
+    """Make them all, or none where one cannot be registered."""
+    made: list[RestingHook] = []
+    try:
+        for make in hooks:
+            made.append(make())
+    except BaseException:
+        for hook in made:
+            hook.rest()
+        raise
+    return made

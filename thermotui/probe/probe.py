@@ -229,7 +229,7 @@ class Probe:
         )
         self._recorder.begin_step(measuring=measuring, gradients=due)
         self._reading = due
-        if not due:
+        if not due and self._log.opened:
             # Whoever looks at the gradient's differences has to see the step before a measurement.
             self._quiet_until = min(schedule.settled_until - bool(reader.differenced), self._windows.next_begin(step))
 
@@ -287,6 +287,7 @@ class Probe:
         self._recorder.abandon()
         self._reader.begin_step(NOTHING)
         self._full.forget()
+        self._current.forget()
 
     def _note_rates(self, *unused: Any) -> None:
         self._learning_rate = self._mobility.learning_rate
@@ -339,3 +340,4 @@ class Probe:
             recorder = self._recorder
             log.open(recorder.step_samples, recorder.estimators, recorder.obstacles, interval, self._mobility.note())
         log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)
+        current.forget()

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.utils.hooks import RemovableHandle
 
-from thermotui.probe.hooks import RestingHook
+from thermotui.probe.hooks import RestingHook, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
@@ -78,8 +80,9 @@ class StepRecorder:
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
-        self._forward_hooks: list[tuple[Track | None, RestingHook]] = []
-        """Each with the layer that it reads."""
+        self._forward_hooks: list[RestingHook] = []
+        self._readers: list[Track | None] = []
+        """The layer that each of them reads; None for the one that counts samples."""
         self._gradient_hooks: list[RestingHook] = []
         self._on_modules = self._on_parameters = False
 
@@ -148,29 +151,41 @@ class StepRecorder:
         self._leave_parameters()
 
     def _attach_to_parameters(self) -> None:
-        self._on_parameters = True
         for hook in self._gradient_hooks:
             hook.wake()
         if not self._gradient_hooks:
             parameters = [parameter for track in self._tracks for parameter in track.layer.parameters]
-            for position, parameter in enumerate(parameters):
-                register: Callable[..., Any] = parameter.register_post_accumulate_grad_hook
-                self._gradient_hooks.append(RestingHook(partial(register, self._accumulation_hook(position))))
+            self._gradient_hooks = put_on(partial(self._on_parameter, *each) for each in enumerate(parameters))
+        self._on_parameters = True
+
+    def _on_parameter(self, position: int, parameter: Parameter) -> RestingHook:
+        register: Callable[..., RemovableHandle] = parameter.register_post_accumulate_grad_hook
+        hook = self._accumulation_hook(position)
+        return RestingHook(partial(register, hook), parameter, ("_post_accumulate_grad_hooks",))
 
     def _attach_to_modules(self) -> None:
-        self._on_modules = True
-        for track, hook in self._forward_hooks:
+        for track, hook in zip(self._readers, self._forward_hooks, strict=True):
             if track is None or not track.obstacle:
                 hook.wake()
         if not self._forward_hooks:
-            count = partial(self._model.register_forward_pre_hook, self._count_samples, with_kwargs=True)
-            self._forward_hooks.append((None, RestingHook(count)))
-            for index, track in enumerate(self._tracks):
-                # A hook inside a compiled module would be compiled with it.
-                for site in track.layer.sites if not track.obstacle else ():
-                    call = self._call_hook(index, track, site)
-                    register = partial(site.module.register_forward_hook, call, with_kwargs=True)
-                    self._forward_hooks.append((track, RestingHook(register)))
+            # A hook inside a compiled module would be compiled with it.
+            open_tracks = [(index, track) for index, track in enumerate(self._tracks) if not track.obstacle]
+            sites = [(index, track, site) for index, track in open_tracks for site in track.layer.sites]
+            makers: list[Callable[[], RestingHook]] = [
+                self._on_model,
+                *(partial(self._on_site, *each) for each in sites),
+            ]
+            self._forward_hooks = put_on(makers)
+            self._readers = [None, *(track for _, track, _ in sites)]
+        self._on_modules = True
+
+    def _on_model(self) -> RestingHook:
+        register = partial(self._model.register_forward_pre_hook, self._count_samples, with_kwargs=True)
+        return RestingHook(register, self._model, ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"))
+
+    def _on_site(self, index: int, track: Track, site: Site) -> RestingHook:
+        register = partial(site.module.register_forward_hook, self._call_hook(index, track, site), with_kwargs=True)
+        return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"))
 
     def _leave_parameters(self) -> None:
         self._on_parameters = False
@@ -179,7 +194,7 @@ class StepRecorder:
 
     def _leave_modules(self) -> None:
         self._on_modules = False
-        for _, hook in self._forward_hooks:
+        for hook in self._forward_hooks:
             hook.rest()
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
