@@ -49,7 +49,8 @@ def test_the_process_that_reads_gives_back_when_it_is_asked_nothing_and_not_at_e
     ):
 
         def end() -> None:
-            with pytest.raises(EOFError):
+            # Closed, so that whoever asks does not wait for ever for one that has failed.
+            with replies, pytest.raises(EOFError):
                 serve([Path(sample_run)], {}, requests, replies)
 
         def ask() -> None:

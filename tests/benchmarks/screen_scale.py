@@ -6,6 +6,8 @@ In a pseudo-terminal of 240×72 cells, so that the dashboard shows every panel t
 each of the layers. Times are wall-clock, as somebody before the screen sees them; the first frame is the first with
 curves. A frame of pan and zoom follows one key: "echo" is the time to its first byte (the axes moved, drawn from
 what is known), "settled" to the last byte before 0.15 s of silence (the finer points have been read and drawn).
+After each frame a loop of nothing but arithmetic runs, that takes as long as such a frame at its best when nobody
+disturbs it: its spread is what the machine alone does to 11 ms of work, and no frame can have less.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ LAYERS, COLUMNS, LINES = 24, 240, 72
 BLOCK = 1 << 14
 STRIDES = {"steps": 1, "thermo": 100, "reservoir": 100}
 SILENCE = 0.15
+ALONE = 11e-3
+"""Seconds of work of a frame on this project's machine, undisturbed."""
 KEYS = "hhhllll++--"
 
 
@@ -70,6 +74,14 @@ def frame(terminal: Terminal, key: str) -> tuple[float, float] | None:
     return None if first is None or last is None else (1e3 * (first - began), 1e3 * (last - began))
 
 
+def seconds_of(rounds: int) -> float:
+    """Wall-clock seconds that so many rounds of arithmetic take."""
+    began, total = time.perf_counter(), 0
+    for value in range(rounds):
+        total += value * value % 7
+    return time.perf_counter() - began
+
+
 def spread(values: list[float]) -> str:
     ordered = sorted(values)
     return f"median {statistics.median(ordered):6.1f} ms, 99th percentile {ordered[int(0.99 * len(ordered))]:6.1f} ms"
@@ -93,7 +105,11 @@ def main() -> None:
             terminal.wait_for("dashboard")
             terminal.read(3)
             chance = random.Random(0)
-            frames = [frame(terminal, chance.choice(KEYS)) for _ in range(options.frames)]
+            rounds = int(100_000 * ALONE / min(seconds_of(100_000) for _ in range(100)))
+            frames, loops = [], []
+            for _ in range(options.frames):
+                frames.append(frame(terminal, chance.choice(KEYS)))
+                loops.append(1e3 * seconds_of(rounds))
             drawn = [each for each in frames if each is not None]
             screen = psutil.Process(terminal.pid)
             memory = [screen.memory_info().rss / 1e6, *(each.memory_info().rss / 1e6 for each in screen.children())]
@@ -102,6 +118,7 @@ def main() -> None:
         print(f"pan and zoom, {len(drawn)} of {len(frames)} keys changed something")
         print(f"  echo:    {spread([echo for echo, _ in drawn])}")
         print(f"  settled: {spread([settled for _, settled in drawn])}")
+        print(f"  a loop of {1e3 * ALONE:.0f} ms: {spread(loops)}")
         print(f"memory: screen {memory[0]:.0f} MB, reader {sum(memory[1:]):.0f} MB")
 
 

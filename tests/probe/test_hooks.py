@@ -1,6 +1,10 @@
 """Hooks are on the model in steps with something to read, and whatever the loop does, they leave it alone."""
 
+import contextlib
+import gc
 import logging
+import weakref
+from collections import OrderedDict
 from pathlib import Path
 
 import h5py
@@ -8,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from thermotui.probe import Probe
+from thermotui.probe.hooks import RestingHook
 
 
 def small() -> nn.Module:
@@ -217,3 +223,129 @@ def test_a_model_compiled_in_place_keeps_its_hooks_and_trains_the_same(tmp_path:
         return [p.detach().clone() for p in model.parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(train(False), train(True), strict=True))
+
+
+def resting(model: nn.Module, called: list[str]) -> RestingHook:
+    def register() -> RemovableHandle:
+        return model.register_forward_hook(lambda *_, **__: called.append("ours"), with_kwargs=True)
+
+    return RestingHook(register, model, ("_forward_hooks", "_forward_hooks_with_kwargs"))
+
+
+def test_a_resting_hook_comes_back_as_the_last_one() -> None:
+    model, called = nn.Linear(2, 2), list[str]()
+    hook = resting(model, called)
+    hook.rest()
+    hook.rest()
+    model(torch.ones(2))
+    assert called == [] and not model._forward_hooks_with_kwargs
+    model.register_forward_hook(lambda *_: called.append("theirs"))
+    hook.wake()
+    model(torch.ones(2))
+    assert called == ["theirs", "ours"]
+
+
+@pytest.mark.parametrize("name", ["_forward_hooks", "_forward_hooks_with_kwargs"])
+def test_a_resting_hook_comes_back_where_the_module_has_another_place_for_it(name: str) -> None:
+    """As copying, wrapping or stripping a module gives it, whether or not somebody keeps the old one."""
+    model, called = nn.Linear(2, 2), list[str]()
+    hook = resting(model, called)
+    hook.rest()
+    before = getattr(model, name)
+    setattr(model, name, OrderedDict())
+    for _ in range(2):
+        hook.wake()
+        model(torch.ones(2))
+        hook.rest()
+        model(torch.ones(2))
+    assert called == ["ours", "ours"] and not before
+
+
+def test_hooks_that_could_not_all_be_put_on_are_put_on_once_they_can(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=4, window=17) as probe:
+        model[2].requires_grad_(False)
+        with pytest.raises(RuntimeError, match="doesn't require gradient"):
+            probe.begin_step()
+        assert hooks(model) == 0
+        model[2].requires_grad_(True)
+        for _ in range(20):
+            with probe.step():
+                optimizer.zero_grad()
+                model(batch()).square().mean().backward()
+                optimizer.step()
+    assert np.isfinite(rows(tmp_path / "log.h5")["temperature"]).all()
+
+
+def test_steps_begun_anew_before_the_first_one_ended_count_their_own_samples(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=8, window=17, start_step=17) as probe:
+        for _ in range(4):
+            probe.begin_step()
+            probe.micro_batch(12)
+        model(batch()).square().mean().backward()
+        probe.end_step()
+    with h5py.File(tmp_path / "log.h5") as file:
+        assert file.attrs["batch_size"] == 12
+
+
+def test_a_step_that_nothing_reads_is_left_by_an_exception_like_any_other(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=8, window=17) as probe:
+        for attempt in range(60):
+            try:
+                with probe.step() as step:
+                    optimizer.zero_grad()
+                    loss = model(batch()).square().mean()
+                    loss.backward()
+                    if attempt % 3 == 1:
+                        raise ValueError("a batch that cannot be read")
+                    optimizer.step()
+                    step.record(loss=loss)
+            except ValueError:
+                pass
+    assert rows(tmp_path / "log.h5", "steps")["step"].tolist() == list(range(40))
+    assert rows(tmp_path / "log.h5")["step"].tolist() == [0, 8, 16, 24, 32]
+
+
+def test_a_loss_that_is_added_up_after_it_was_recorded_is_noted_as_a_whole(tmp_path: Path) -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected = []
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
+        for _ in range(3):
+            optimizer.zero_grad()
+            with probe.step() as step:
+                total = torch.zeros(1)
+                step.record(loss=total, accuracy=torch.tensor(0.5, requires_grad=True))
+                for part in batch().chunk(2):
+                    loss = model(part).square().mean() / 2
+                    loss.backward()
+                    total += loss.detach()
+                optimizer.step()
+            assert step.loss is None
+            expected.append(total.item())
+    found = rows(tmp_path / "log.h5", "steps")
+    assert found["loss"].tolist() == expected and (found["accuracy"] == 0.5).all()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_recorded_loss_does_not_keep_its_graph(tmp_path: Path, fails: bool) -> None:
+    """An abandoned step may be one that ran out of memory."""
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
+        with contextlib.suppress(MemoryError), probe.step() as step:
+            hidden = model(batch())
+            held = weakref.ref(hidden)
+            loss = hidden.square().mean()
+            step.record(loss=loss)
+            if fails:
+                raise MemoryError
+            loss.backward()
+        del hidden, loss
+        gc.collect()
+        assert held() is None

@@ -120,23 +120,26 @@ class StepTest:
 
     def _look(self, ends: NDArray[np.int64], w: int) -> list[tuple[int, int, str, float, float, int]]:
         s = self._settings
-        p0, p1, p2, p3, p4 = (self._sums.at(ends - k * w) for k in range(5))
-        half = self._sums.at(ends - max(w // 2 // GRID, 1) * GRID)
-        m1, m2, m3, m4 = ((a[:, 0] - b[:, 0]) / w for a, b in ((p0, p1), (p1, p2), (p2, p3), (p3, p4)))
-        noise = p0 - p3
+        sums = self._sums.at(ends[:, None] - w * np.arange(5))
+        m1, m2, m3, m4 = ((sums[:, :-1, 0] - sums[:, 1:, 0]) / w).T
+        noise = sums[:, 0] - sums[:, 3]
         samples = np.maximum(noise[:, 4], 1.0)
         absolute = _MEAN_ABSOLUTE * noise[:, 1] / samples
-        colour = np.clip(noise[:, 2] / np.maximum(noise[:, 3], 1e-300), 0.0, 0.95)
-        factor = np.sqrt((1 + colour) / (1 - colour) / w)
         rise, before = m1 - m2, m2 - m3
         bend = rise - np.minimum(before, m3 - m4)
-        unit = np.maximum(absolute * factor, 1e-300)
-        down = (bend < -s.step * math.sqrt(6) * unit) & (bend < -_SIZE * absolute) & (rise < -_SIZE * absolute)
-        up = (rise > s.step * math.sqrt(2) * unit) & (rise > _SIZE * absolute)
+        up = rise > _SIZE * absolute
         if self._relative:
             up &= rise > s.spike_floor
+        down = np.maximum(bend, rise) < -_SIZE * absolute
+        if not (self._rising or np.any(up | down)):
+            return []
+        colour = np.clip(noise[:, 2] / np.maximum(noise[:, 3], 1e-300), 0.0, 0.95)
+        factor = np.sqrt((1 + colour) / (1 - colour) / w)
+        unit = np.maximum(absolute * factor, 1e-300)
+        up &= rise > s.step * math.sqrt(2) * unit
+        down &= bend < -s.step * math.sqrt(6) * unit
         last = max(w // 2 // GRID, 1) * GRID
-        late = (p0[:, 0] - half[:, 0]) / last - (m1 if last < w else m2)
+        late = (sums[:, 0, 0] - self._sums.at(ends - last)[:, 0]) / last - (m1 if last < w else m2)
         flat = late < 0.15 * rise
         diverges = up & (before > 0.5 * rise) & ~flat
         kinds = np.select([diverges, up & flat & ~diverges, down], ["divergence", "step_up", "step_down"], "")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -42,23 +44,27 @@ class FullReading:
 
     def forget(self) -> None:
         """The step is over."""
+        self.begun = False
+        """Whether the present step is one of a full measurement."""
         self.force: Tensors | None = None
         self._before: Tensors | None = None
         self._replay: Callable[[], Tensor] | None = None
 
     def begin(self, replay: Callable[[], Tensor] | None) -> None:
         """Take ∇U at the parameters before the step and, where the batch's loss can be replayed, these themselves."""
+        self.begun = True
         if self._losses is not None:
             self.force = gradient_of(self._losses, self._layers)
         if replay is not None:
             self._replay, self._before = replay, copies(self._layers)
 
-    def gap(self, rates: Sequence[float]) -> Tensor | None:
+    def gap(self, rates: NDArray[np.float64]) -> Tensor | None:
         """The gap of reversibility after a step of these rates, [L]; None without `replay`."""
         replay = self._replay
         if self._before is None or replay is None:
             return None
-        return reversibility_gap(self._before, self._layers, gradient_of(lambda: [replay()], self._layers), rates)
+        ascent = gradient_of(lambda: [replay()], self._layers)
+        return reversibility_gap(self._before, self._layers, ascent, rates.tolist())
 
 
 def power_sums(layers: Sequence[Sequence[Tensor]], power: int) -> Tensor:

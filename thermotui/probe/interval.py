@@ -50,6 +50,11 @@ class MeasurementInterval:
         """Whether the step after this one will be measured, as far as is known now."""
         return step + 1 >= self._next
 
+    @property
+    def settled_until(self) -> int:
+        """Steps before this one need no call of `start`: it would change nothing, and say no."""
+        return self._next if self._budget is None else 0
+
     def _learn(self, now: float) -> None:
         if self._last is None or self._budget is None:
             return

@@ -8,9 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermotui.probe.noise import LinearPart, Part, spread
+from thermotui.probe.noise import LinearPart, spread
 from thermotui.probe.rows import Rows
 from thermotui.probe.rules import WIDE
+from thermotui.probe.track import Track
+
+# Squaring and adding up by other operations, or by matrix products, takes up to five times as long.
+norm = torch.linalg.vector_norm
 
 MOST_STEPS = 32
 LATER = 2**16
@@ -41,15 +45,13 @@ class LinearNorms:
         """
         if not isinstance(inputs, Tensor) or inputs.dim() != 2 or deltas.dim() != 2:
             return None
-        if inputs.shape[0] != samples or deltas.shape[0] != samples:
+        if len(inputs) != samples or len(deltas) != samples:
             return None
         if torch.is_grad_enabled():
             # Where gradients are differentiable, the figures would keep the graph.
             inputs = inputs.detach()
         inputs = inputs if inputs.dtype in WIDE else inputs.float()
         deltas = deltas if deltas.dtype in WIDE else deltas.float()
-        # Squaring and adding up by other operations, or by matrix products, takes up to five times as long.
-        norm = torch.linalg.vector_norm
         if not first or inputs.dtype is not deltas.dtype:
             return norm(inputs, dim=1), norm(deltas, dim=1)
         if samples != self._samples or deltas.dtype is not self._dtype:
@@ -59,11 +61,15 @@ class LinearNorms:
         norm(deltas, dim=1, out=part[1])
         return part
 
-    def hold(self, parts: Sequence[Sequence[Part | LinearPart]]) -> bool:
-        """Whether these of the present step, by layer, are all there is of it, and all waiting here."""
+    def hold(self, tracks: Sequence[Track]) -> bool:
+        """Whether the parts of the layers in the present step are all waiting here."""
         if not self._open:
             return False
-        return all(len(layer) == 1 and layer[0] is part for layer, part in zip(parts, self._open, strict=True))
+        for track, part in zip(tracks, self._open, strict=True):
+            parts = track.parts
+            if len(parts) != 1 or parts[0] is not part:
+                return False
+        return True
 
     def keep(self, place: int) -> None:
         """Those of the present step may wait; place: its place among the steps."""

@@ -93,8 +93,10 @@ class ProbeLog:
         """One more step; about once a second all waiting ones are moved to the host and written."""
         place = len(self._waiting)
         self._waiting.append(settled)
-        self._told["loss"].add(place, loss)
-        self._told["accuracy"].add(place, accuracy)
+        if loss is not None:
+            self._told["loss"].add(place, loss)
+        if accuracy is not None:
+            self._told["accuracy"].add(place, accuracy)
         if interval != self._interval and self._writer is not None:
             self._interval = interval
             self._writer.heartbeat(settled.step, "running", f"measuring one step in {interval}")

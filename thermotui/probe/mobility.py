@@ -103,5 +103,6 @@ class Mobility:
 
 
 def _rate(group: dict[str, Any]) -> float:
-    momentum = group.get("momentum") or 0.0
-    return float(group["lr"]) * ((1.0 - group.get("dampening", 0.0)) / (1.0 - momentum) if momentum else 1.0)
+    momentum = group.get("momentum")
+    rate = float(group["lr"])
+    return rate * ((1.0 - group.get("dampening", 0.0)) / (1.0 - momentum)) if momentum else rate

@@ -153,6 +153,10 @@ class Probe:
         self._measured = 0
         self._scale: Tensor | None = None
         self._seldom = False
+        self._reading = False
+        """Whether there is anything to read in the present step."""
+        self._quiet_until = start_step
+        """There is nothing to read before this step, and no hook is on that reads."""
         self._next_drift = start_step
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
@@ -201,13 +205,20 @@ class Probe:
 
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
         """The first half of `step`, for frameworks that call back instead of handing over the loop."""
+        self._current = current = Step()
+        self._learning_rate = self._mobility.learning_rate
+        if self._step >= self._quiet_until:
+            self._begin_reading(replay)
+        return current
+
+    def _begin_reading(self, replay: Callable[[], Tensor] | None) -> None:
+        """Find out what there is to read in the step that begins, and prepare for it."""
         step, schedule, reader = self._step, self._interval, self._reader
         measuring = schedule.start(step, time.monotonic())
         interval = schedule.interval
         self._windows.begin_step(step, interval)
         self._seldom = measuring and self._measured % SELDOM == 0
         self._scale = self._rates = None
-        self._learning_rate = self._mobility.learning_rate
         if measuring and step % max(self._full_interval // interval * interval, 1) == 0:
             # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
@@ -217,8 +228,10 @@ class Probe:
             Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences)
         )
         self._recorder.begin_step(measuring=measuring, gradients=due)
-        self._current = current = Step()
-        return current
+        self._reading = due
+        if not due and self._log.opened:
+            # Whoever looks at the gradient's differences has to see the step before a measurement.
+            self._quiet_until = min(schedule.settled_until - bool(reader.differenced), self._windows.next_begin(step))
 
     def micro_batch(self, samples: int) -> None:
         """Say how many samples the next forward pass holds, where the model's own input does not show it."""
@@ -226,10 +239,20 @@ class Probe:
 
     def end_step(self) -> None:
         """The second half of `step`, after the optimizer's."""
+        now = time.time()
+        measuring = self._reading and self._end_reading(now)
+        self._hand_over(now)
+        if measuring:
+            self._reader.differenced = self._recorder.unserved
+            self._measured += 1
+        self._step += 1
+
+    def _end_reading(self, now: float) -> bool:
+        """Keep what was read in the step; whether it was measured."""
+        self._reading = False
         measuring = self._reader.wanted.squares
         # The hooks stay on: a backward pass of the loop's own between two steps is of neither.
         self._reader.end_step()
-        now = time.time()
         place = self._take(now) if measuring else None
         if measuring or self._windows.open:
             self._figures.readings.keep(place, self._scale)
@@ -237,12 +260,7 @@ class Probe:
             window = self._windows.end_step()
             if window is not None:
                 self._log.autocorrelation(self._step, window.values, window.white)
-        self._hand_over(now)
-        if measuring:
-            self._reader.differenced = self._recorder.unserved()
-            self._full.forget()
-            self._measured += 1
-        self._step += 1
+        return measuring
 
     def close(self, state: Literal["finished", "failed", "interrupted"] = "finished", message: str = "") -> None:
         """Write what is left, close the log and take the hooks off the model."""
@@ -269,6 +287,7 @@ class Probe:
         self._recorder.abandon()
         self._reader.begin_step(NOTHING)
         self._full.forget()
+        self._current.forget()
 
     def _note_rates(self, *unused: Any) -> None:
         self._learning_rate = self._mobility.learning_rate
@@ -298,14 +317,22 @@ class Probe:
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
+        if self._full.begun:
+            figures |= self._full_figures(samples, rates)
+        return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
+
+    def _full_figures(self, samples: int, rates: NDArray[np.float64]) -> dict[str, Tensor]:
+        """Those of a full measurement."""
+        figures: dict[str, Tensor] = {}
         if self._full.force is not None:
             unit = self._one if self._scale is None else self._scale
             unit = unit * (samples if self._summed else 1)
-            figures |= against_full_gradient(self._full.force, reader.copies, unit)
-        gap = self._full.gap(rates.tolist())
+            figures |= against_full_gradient(self._full.force, self._reader.copies, unit)
+        gap = self._full.gap(rates)
         if gap is not None:
             figures["gap"] = gap
-        return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
+        self._full.forget()
+        return figures
 
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval
@@ -313,3 +340,4 @@ class Probe:
             recorder = self._recorder
             log.open(recorder.step_samples, recorder.estimators, recorder.obstacles, interval, self._mobility.note())
         log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)
+        current.forget()

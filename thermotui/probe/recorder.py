@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.utils.hooks import RemovableHandle
 
+from thermotui.probe.hooks import RestingHook, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
@@ -22,6 +25,12 @@ from thermotui.probe.per_sample import UnreadableError, first_tensor
 from thermotui.probe.track import Track
 
 logger = logging.getLogger("thermotui")
+
+# Looked up once: the hooks run many times a step, and each look touches memory that the training has driven out.
+gradients_wanted = torch.is_grad_enabled
+backward_pass: Callable[[], int] = torch._C._current_graph_task_id
+graph_is_kept: Callable[[], bool] = torch._C._autograd._get_current_graph_task_keep_graph
+at_end_of_pass: Callable[[Callable[[], None]], None] = torch.autograd.Variable._execution_engine.queue_callback
 
 
 class StepRecorder:
@@ -54,6 +63,9 @@ class StepRecorder:
         """Samples of the step so far."""
         self._model = model
         self._tracks = [Track(layer, layer.obstacle) for layer in layers]
+        self._every = frozenset(range(len(layers)))
+        self.unserved = self._every
+        """Layers whose noise the last measured step did not measure within the batch: all of them where |b| = 1."""
         self._owners = [track for track in self._tracks for _ in track.layer.parameters]
         self._at_once = at_once
         self._on_gradients = on_gradients
@@ -68,8 +80,11 @@ class StepRecorder:
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
-        self._forward_handles: list[RemovableHandle] = []
-        self._gradient_handles: list[RemovableHandle] = []
+        self._forward_hooks: list[RestingHook] = []
+        self._readers: list[Track | None] = []
+        """The layer that each of them reads; None for the one that counts samples."""
+        self._gradient_hooks: list[RestingHook] = []
+        self._on_modules = self._on_parameters = False
 
     @property
     def estimators(self) -> tuple[str, ...]:
@@ -83,14 +98,14 @@ class StepRecorder:
 
     def begin_step(self, *, measuring: bool, gradients: bool) -> None:
         """Forget the last step; measuring: read per-sample norms in this one, gradients: hand over the gradients."""
-        if gradients and not self._gradient_handles:
+        if gradients and not self._on_parameters:
             self._attach_to_parameters()
-        elif self._gradient_handles and not (gradients or self._stays):
-            _remove(self._gradient_handles)
-        if measuring and not self._forward_handles:
+        elif self._on_parameters and not (gradients or self._stays):
+            self._leave_parameters()
+        if measuring and not self._on_modules:
             self._attach_to_modules()
-        elif self._forward_handles and not (measuring or self._stays):
-            _remove(self._forward_handles)
+        elif self._on_modules and not (measuring or self._stays):
+            self._leave_modules()
         if self.measuring:
             # The last step did not come to its end.
             self.abandon()
@@ -111,9 +126,14 @@ class StepRecorder:
         The hooks rest from now on.
         """
         noise = None
-        if not self._norms.hold([track.parts for track in self._tracks]):
+        several = self.step_samples > 1
+        if self._norms.hold(self._tracks):
+            self.unserved = frozenset() if several else self._every
+        else:
             general = [[general_part(part, track.layer.bias) for part in track.parts] for track in self._tracks]
             noise = torch.stack([part_sums(layer, self._missing) for layer in general], dim=1)
+            served = {i for i, track in enumerate(self._tracks) if track.served and several}
+            self.unserved = self._every - served
         self.abandon()
         return noise
 
@@ -124,34 +144,61 @@ class StepRecorder:
         for track in self._tracks:
             track.forget()
 
-    def unserved(self) -> frozenset[int]:
-        """Layers whose noise the last step did not measure within the batch: all of them where |b| = 1."""
-        if self.step_samples <= 1:
-            return frozenset(range(len(self._tracks)))
-        return frozenset([i for i, track in enumerate(self._tracks) if track.obstacle or not track.estimator])
-
     def detach(self) -> None:
         """Take all hooks off the model, and let go of what the last step left."""
         self.abandon()
-        _remove(self._forward_handles)
-        _remove(self._gradient_handles)
+        self._leave_modules()
+        self._leave_parameters()
 
     def _attach_to_parameters(self) -> None:
-        parameters = [parameter for track in self._tracks for parameter in track.layer.parameters]
-        for position, parameter in enumerate(parameters):
-            register: Callable[..., RemovableHandle] = parameter.register_post_accumulate_grad_hook
-            self._gradient_handles.append(register(self._accumulation_hook(position)))
+        for hook in self._gradient_hooks:
+            hook.wake()
+        if not self._gradient_hooks:
+            parameters = [parameter for track in self._tracks for parameter in track.layer.parameters]
+            self._gradient_hooks = put_on(partial(self._on_parameter, *each) for each in enumerate(parameters))
+        self._on_parameters = True
+
+    def _on_parameter(self, position: int, parameter: Parameter) -> RestingHook:
+        register: Callable[..., RemovableHandle] = parameter.register_post_accumulate_grad_hook
+        hook = self._accumulation_hook(position)
+        return RestingHook(partial(register, hook), parameter, ("_post_accumulate_grad_hooks",))
 
     def _attach_to_modules(self) -> None:
-        self._forward_handles.append(self._model.register_forward_pre_hook(self._count_samples, with_kwargs=True))
-        for index, track in enumerate(self._tracks):
+        for track, hook in zip(self._readers, self._forward_hooks, strict=True):
+            if track is None or not track.obstacle:
+                hook.wake()
+        if not self._forward_hooks:
             # A hook inside a compiled module would be compiled with it.
-            for site in track.layer.sites if not track.obstacle else ():
-                hook = self._call_hook(index, track, site)
-                self._forward_handles.append(site.module.register_forward_hook(hook, with_kwargs=True))
+            open_tracks = [(index, track) for index, track in enumerate(self._tracks) if not track.obstacle]
+            sites = [(index, track, site) for index, track in open_tracks for site in track.layer.sites]
+            makers: list[Callable[[], RestingHook]] = [
+                self._on_model,
+                *(partial(self._on_site, *each) for each in sites),
+            ]
+            self._forward_hooks = put_on(makers)
+            self._readers = [None, *(track for _, track, _ in sites)]
+        self._on_modules = True
+
+    def _on_model(self) -> RestingHook:
+        register = partial(self._model.register_forward_pre_hook, self._count_samples, with_kwargs=True)
+        return RestingHook(register, self._model, ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"))
+
+    def _on_site(self, index: int, track: Track, site: Site) -> RestingHook:
+        register = partial(site.module.register_forward_hook, self._call_hook(index, track, site), with_kwargs=True)
+        return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"))
+
+    def _leave_parameters(self) -> None:
+        self._on_parameters = False
+        for hook in self._gradient_hooks:
+            hook.rest()
+
+    def _leave_modules(self) -> None:
+        self._on_modules = False
+        for hook in self._forward_hooks:
+            hook.rest()
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.measuring or self._told or not torch.is_grad_enabled():
+        if not self.measuring or self._told or not gradients_wanted():
             return
         self.samples = 0
         for value in (*args, *kwargs.values()):
@@ -168,7 +215,7 @@ class StepRecorder:
         norms = self._norms
 
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not self.measuring or track.obstacle or not torch.is_grad_enabled():
+            if not self.measuring or track.obstacle or not gradients_wanted():
                 return
             tensor = output
             if not isinstance(output, Tensor):
@@ -191,7 +238,7 @@ class StepRecorder:
                 if delta.requires_grad:
                     self._give_up(track, "its gradient is differentiated once more")
                     return
-                backward = torch._C._current_graph_task_id()
+                backward = backward_pass()
                 if backward != track.backward:
                     track.begin_pass(backward)
                 part = None
@@ -204,7 +251,7 @@ class StepRecorder:
                 else:
                     track.estimator = EXACT
                     track.pending.append(part)
-                if freed and not torch._C._autograd._get_current_graph_task_keep_graph():
+                if freed and not graph_is_kept():
                     # A loop that keeps its loss keeps the graph: the activations would outlive the backward pass.
                     held.clear()
 
@@ -240,11 +287,11 @@ class StepRecorder:
     def _accumulation_hook(self, position: int) -> Callable[[Tensor], None]:
         """The hook of one parameter's gradient."""
 
-        arrived = self._arrived
+        arrived, over = self._arrived, self._pass_is_over
 
         def accumulated(parameter: Tensor) -> None:
             if not arrived:
-                torch.autograd.Variable._execution_engine.queue_callback(self._pass_is_over)
+                at_end_of_pass(over)
             arrived.append(position)
             if self._at_once:
                 self._on_gradients((position,))
@@ -281,9 +328,3 @@ class StepRecorder:
         track.obstacle = reason
         track.forget()
         logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)
-
-
-def _remove(handles: list[RemovableHandle]) -> None:
-    for handle in handles:
-        handle.remove()
-    handles.clear()

@@ -19,9 +19,16 @@ class Step:
     accuracy: Tensor | float | None = None
 
     def record(self, *, loss: Tensor | float | None = None, accuracy: Tensor | float | None = None) -> None:
-        """Note the loss in nats and the accuracy (or a figure of your own); tensors stay on their device."""
+        """Note the loss in nats and the accuracy (or a figure of your own).
+
+        Of a tensor it is the value at the end of the step that counts, and it stays on its device.
+        """
         self.loss = _one_number("loss", loss) if isinstance(loss, Tensor) else loss
         self.accuracy = _one_number("accuracy", accuracy) if isinstance(accuracy, Tensor) else accuracy
+
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the graph that it may end."""
+        self.loss = self.accuracy = None
 
 
 class Bracket:
@@ -50,4 +57,4 @@ class Bracket:
 def _one_number(name: str, figure: Tensor) -> Tensor:
     if figure.numel() != 1:
         raise InputError(f"the {name} of a step is one number, not a tensor of shape {tuple(figure.shape)}.")
-    return figure.detach()
+    return figure

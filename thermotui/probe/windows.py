@@ -30,6 +30,10 @@ class ProjectionWindows:
             self._readings.windowed = opens
             self._count = 0
 
+    def next_begin(self, step: int) -> int:
+        """The step after `step` at which the next window begins, or would, were it not left out."""
+        return step - step % self._window + self._window
+
     def end_step(self) -> Autocorrelation | None:
         """One of the window's steps is kept; the window's autocorrelation when it is full."""
         self._count += 1
