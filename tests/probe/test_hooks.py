@@ -339,13 +339,12 @@ def test_a_recorded_loss_does_not_keep_its_graph(tmp_path: Path, fails: bool) ->
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
         with contextlib.suppress(MemoryError), probe.step() as step:
-            hidden = model(batch())
-            held = weakref.ref(hidden)
-            loss = hidden.square().mean()
+            loss = model(batch()).square().mean()
+            held = weakref.ref(loss)
             step.record(loss=loss)
             if fails:
                 raise MemoryError
             loss.backward()
-        del hidden, loss
+        del loss
         gc.collect()
         assert held() is None

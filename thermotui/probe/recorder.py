@@ -80,9 +80,8 @@ class StepRecorder:
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
-        self._forward_hooks: list[RestingHook] = []
-        self._readers: list[Track | None] = []
-        """The layer that each of them reads; None for the one that counts samples."""
+        self._forward_hooks: list[tuple[Track | None, RestingHook]] = []
+        """Each with the layer that it reads; None for the one that counts samples."""
         self._gradient_hooks: list[RestingHook] = []
         self._on_modules = self._on_parameters = False
 
@@ -164,7 +163,7 @@ class StepRecorder:
         return RestingHook(partial(register, hook), parameter, ("_post_accumulate_grad_hooks",))
 
     def _attach_to_modules(self) -> None:
-        for track, hook in zip(self._readers, self._forward_hooks, strict=True):
+        for track, hook in self._forward_hooks:
             if track is None or not track.obstacle:
                 hook.wake()
         if not self._forward_hooks:
@@ -175,8 +174,8 @@ class StepRecorder:
                 self._on_model,
                 *(partial(self._on_site, *each) for each in sites),
             ]
-            self._forward_hooks = put_on(makers)
-            self._readers = [None, *(track for _, track, _ in sites)]
+            readers = [None, *(track for _, track, _ in sites)]
+            self._forward_hooks = list(zip(readers, put_on(makers), strict=True))
         self._on_modules = True
 
     def _on_model(self) -> RestingHook:
@@ -194,7 +193,7 @@ class StepRecorder:
 
     def _leave_modules(self) -> None:
         self._on_modules = False
-        for hook in self._forward_hooks:
+        for _, hook in self._forward_hooks:
             hook.rest()
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
