@@ -332,6 +332,20 @@ def test_a_loss_that_is_added_up_after_it_was_recorded_is_noted_as_a_whole(tmp_p
     assert found["loss"].tolist() == expected and (found["accuracy"] == 0.5).all()
 
 
+def test_a_window_begins_among_steps_that_nothing_reads(tmp_path: Path) -> None:
+    """Where a run was continued at any step, the steps measured are not those at which windows begin."""
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=4, window=17, start_step=1) as probe:
+        for _ in range(90):
+            with probe.step():
+                optimizer.zero_grad()
+                model(batch()).square().mean().backward()
+                optimizer.step()
+    assert 68 not in rows(tmp_path / "log.h5")["step"]
+    assert rows(tmp_path / "log.h5", "autocorrelation")["step"].tolist() == [84]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_recorded_loss_does_not_keep_its_graph(tmp_path: Path, fails: bool) -> None:
     """An abandoned step may be one that ran out of memory."""
