@@ -34,6 +34,8 @@ SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-
 """Cells that the list of runs takes, by the class of the screen that decides: as the style sheet below has it."""
 AHEAD_SECONDS = 0.01
 """Time after a key before it is asked what the next one may show."""
+DRAWING_PAUSE = 0.001
+"""Seconds between two pictures drawn ahead."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
 
@@ -78,7 +80,9 @@ class MainScreen(RunScreen):
         """waiting: gives what has been read by the time that the screen is first drawn. answers: who is asked."""
         super().__init__(view, save_to)
         self._answers = answers
-        self._looking_ahead = False
+        self._looking_ahead = self._drawing_ahead = False
+        self._undrawn: dict[Query, Steps] = {}
+        """What the next key may ask for and show, the likeliest first, as far as it is not drawn ahead."""
         self._unseen: dict[str, RunSnapshot] = {}
         """What has come of runs since their curves were stopped."""
         self.snapshots: dict[str, RunSnapshot] = {}
@@ -170,7 +174,27 @@ class MainScreen(RunScreen):
             return
         self._answers.query = now = self._question(self.steps.x_range)
         ranges = self.next_ranges() if self.stage.view.moves else ()
-        self._answers.ahead = questions_ahead(now, ranges, self._question)
+        self._answers.ahead = ahead = questions_ahead(now, ranges, self._question)
+        self._undrawn = dict(zip(ahead, ranges, strict=True))
+        self.draw_ahead()
+
+    def draw_ahead(self) -> None:
+        """Draw what the next key may show, as far as it is known, but for one picture at a time: a key may come."""
+        if self._undrawn and not self._drawing_ahead:
+            self._drawing_ahead = True
+            self.set_timer(DRAWING_PAUSE, self._draw_one_ahead)
+
+    def _draw_one_ahead(self) -> None:
+        self._drawing_ahead = False
+        if not self._up or self.paused:
+            return
+        for query, steps in self._undrawn.items():
+            snapshot = self._answers.held(query)
+            if snapshot is not None:
+                del self._undrawn[query]
+                self.stage.view.draw_ahead(snapshot, steps)
+                self.draw_ahead()
+                return
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""
@@ -179,6 +203,7 @@ class MainScreen(RunScreen):
     def _steps_changed(self) -> None:
         if not self.is_mounted or not self._up:
             return
+        self._undrawn.clear()
         now = self._question(self.steps.x_range)
         held = None if self.paused else self._answers.held(now)
         if held is None:

@@ -99,6 +99,9 @@ class View(Backdrop):
         """
         return None
 
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> None:
+        """Draw what the view would show of the selected run at these steps, to have it at hand if that is next."""
+
     def ask(self, query: Query) -> Query:
         """Add to the query what this view needs."""
         return query
