@@ -158,6 +158,7 @@ class MainScreen(RunScreen):
 
     def _plan(self) -> None:
         """Look ahead soon, but not before what is known is drawn."""
+        self._undrawn.clear()
         if self.stage.view.moves and not self._looking_ahead:
             self._looking_ahead = True
             self.set_timer(AHEAD_SECONDS, self._look_ahead)
@@ -203,7 +204,6 @@ class MainScreen(RunScreen):
     def _steps_changed(self) -> None:
         if not self.is_mounted or not self._up:
             return
-        self._undrawn.clear()
         now = self._question(self.steps.x_range)
         held = None if self.paused else self._answers.held(now)
         if held is None:
