@@ -46,7 +46,7 @@ async def drawn_ahead(pilot: Pilot[None]) -> None:
     main = main_screen(pilot)
     for _ in range(1000):
         await pilot.pause(0.02)
-        if main._answers.ahead and not (main._looking_ahead or main._undrawn):
+        if main._answers.ahead and not (main._looking_ahead or main._pictures._left or main._drawing_ahead):
             return
     raise AssertionError("nothing is drawn ahead")
 
@@ -130,9 +130,9 @@ async def test_nothing_is_drawn_ahead_for_a_view_that_is_left(finished: Path) ->
     async with screen([finished], size=(160, 48)) as pilot:
         await press(pilot, "plus")
         main = main_screen(pilot)
-        main._undrawn[main._answers.query] = None
+        main._pictures.expect({main._answers.query: None})
         await main.action_view("balance")
-        assert not main._undrawn
+        assert not main._pictures._left
 
 
 async def test_few_pictures_are_kept(finished: Path) -> None:

@@ -18,6 +18,7 @@ from textual.widgets import Input
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.asking import Answers, Steps, first_question, keep, question, questions_ahead, tells_more
+from thermotui.tui.pictures_ahead import PicturesAhead
 from thermotui.tui.run_screen import RunScreen
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
@@ -35,7 +36,7 @@ SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-
 AHEAD_SECONDS = 0.01
 """Time after a key before it is asked what the next one may show."""
 DRAWING_PAUSE = 0.001
-"""Seconds between two pictures drawn ahead."""
+"""Seconds between two pieces of what is drawn ahead."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
 
@@ -81,8 +82,7 @@ class MainScreen(RunScreen):
         super().__init__(view, save_to)
         self._answers = answers
         self._looking_ahead = self._drawing_ahead = False
-        self._undrawn: dict[Query, Steps] = {}
-        """What the next key may ask for and show, the likeliest first, as far as it is not drawn ahead."""
+        self._pictures = PicturesAhead(answers)
         self._unseen: dict[str, RunSnapshot] = {}
         """What has come of runs since their curves were stopped."""
         self.snapshots: dict[str, RunSnapshot] = {}
@@ -158,7 +158,7 @@ class MainScreen(RunScreen):
 
     def _plan(self) -> None:
         """Look ahead soon, but not before what is known is drawn."""
-        self._undrawn.clear()
+        self._pictures.expect({})
         if self.stage.view.moves and not self._looking_ahead:
             self._looking_ahead = True
             self.set_timer(AHEAD_SECONDS, self._look_ahead)
@@ -176,26 +176,19 @@ class MainScreen(RunScreen):
         self._answers.query = now = self._question(self.steps.x_range)
         ranges = self.next_ranges() if self.stage.view.moves else ()
         self._answers.ahead = ahead = questions_ahead(now, ranges, self._question)
-        self._undrawn = dict(zip(ahead, ranges, strict=True))
+        self._pictures.expect(dict(zip(ahead, ranges, strict=True)))
         self.draw_ahead()
 
     def draw_ahead(self) -> None:
-        """Draw what the next key may show, as far as it is known, but for one picture at a time: a key may come."""
-        if self._undrawn and not self._drawing_ahead:
+        """Draw what the next key may show, as far as it is known, and one piece at a time: a key may come."""
+        if not self._drawing_ahead:
             self._drawing_ahead = True
-            self.set_timer(DRAWING_PAUSE, self._draw_one_ahead)
+            self.set_timer(DRAWING_PAUSE, self._draw_piece_ahead)
 
-    def _draw_one_ahead(self) -> None:
+    def _draw_piece_ahead(self) -> None:
         self._drawing_ahead = False
-        if not self._up or self.paused:
-            return
-        for query, steps in self._undrawn.items():
-            snapshot = self._answers.held(query)
-            if snapshot is not None:
-                del self._undrawn[query]
-                self.stage.view.draw_ahead(snapshot, steps)
-                self.draw_ahead()
-                return
+        if self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
+            self.draw_ahead()
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +45,8 @@ ORDER = (
 PANEL_HEIGHT = 7
 POINTS_FOR_A_DOT = 4
 """Of the points asked for: panned or zoomed by two there is still one for each until the answer is there."""
+CHARTS_AT_ONCE = 4
+"""Drawn ahead without a look at whether a key was pressed."""
 COLUMN_WIDTHS = (54, 150, 210)
 """Widths from which on there are two, three and four columns."""
 BY_NAME = {panel.name: panel for panel in PANELS}
@@ -207,11 +209,15 @@ class Dashboard(View):
         if old.snoozed != look.snoozed:
             self._update(self._shown)
 
-    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> None:
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
         """Draw the panels shown."""
         names = self._shown
-        draw_ahead(zip(self._charts_of(names), self._made.of(snapshot, names), strict=True), self._view, steps)
+        pairs = list(zip(self._charts_of(names), self._made.of(snapshot, names), strict=True))
+        for first in range(0, len(pairs), CHARTS_AT_ONCE):
+            yield
+            draw_ahead(pairs[first : first + CHARTS_AT_ONCE], self._view, steps)
         if "temperature" in names:
+            yield
             self.query_one(LayerPanel).draw_ahead(snapshot, steps)
 
     def _charts_of(self, names: tuple[str, ...]) -> list[Chart]:

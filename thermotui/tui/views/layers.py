@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,7 +136,7 @@ class LayersView(View):
         self._detail()
         self._made.clear()
 
-    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> None:
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
         """Draw the heatmap and the curve."""
         quantity, heatmap, curve = QUANTITIES[self.quantity], self.query_one(Heatmap), self.query_one("#curve", Chart)
         if snapshot.lengths["reservoir"] == 0:
@@ -143,7 +144,10 @@ class LayersView(View):
         data = self._made.of(snapshot, quantity.fields, quantity.title)
         if data.series:
             shown = self._curves.of(snapshot, data, heatmap.selected, curve.scale)
-            draw_ahead([(heatmap, data), (curve, shown)], self._view, steps)
+            yield
+            draw_ahead([(heatmap, data)], self._view, steps)
+            yield
+            draw_ahead([(curve, shown)], self._view, steps)
 
     def put_away(self) -> None:
         super().put_away()
