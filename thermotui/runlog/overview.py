@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,13 @@ RAW_BYTES = 24 * 1024 * 1024
 """Where all rows of a window take more and the finest rollup makes half of the buckets, it is read instead."""
 FEW_BYTES = 64 * 1024
 """Rows of a window that take no more are read themselves, as fast as rollups, which need not be open for them."""
+WHOLE_BYTES = 1024 * 1024
+"""Rollup rows that take no more are read with all of their columns: taking out a few would take longer."""
 RAW_BLOCK_ROWS = 65_536
 """Rows read at a time where a log has no rollups: memory stays bounded whatever the file's length."""
+
+CACHED = 2**16
+"""Numbers that are reduced at once."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,98 @@ class _Piece:
     """Consecutive rows, or rollup rows standing for `factor` rows each."""
 
     first_row: NDArray[np.int64]
-    count: NDArray[np.int64]
     rows: Rows
     factor: int
+
+
+class _Kind(NamedTuple):
+    """Fields of one type, all of whose values of a row make a column of one matrix: a call each costs, not a number."""
+
+    base: np.dtype[Any]
+    columns: tuple[tuple[str, slice], ...]
+    """Each field with its lines in the matrix."""
+
+    def parts(self, rows: int) -> Iterator[_Kind]:
+        """The kind, or field by field where all of so many rows would not stay in the processor's cache."""
+        if self.columns[-1][1].stop * rows <= CACHED:
+            yield self
+        else:
+            for name, lines in self.columns:
+                yield _Kind(self.base, ((name, slice(0, lines.stop - lines.start)),))
+
+    def matrix(self, rows: Rows, statistic: str = "") -> NDArray[Any]:
+        """The fields, or their statistic in rollup rows: [values of a row, rows]."""
+        first = rows[f"{self.columns[0][0]}{statistic}"]
+        matrix = np.empty((self.columns[-1][1].stop, len(rows)), first.dtype)
+        for name, lines in self.columns:
+            matrix[lines] = rows[f"{name}{statistic}"].reshape(len(rows), -1).T
+        return matrix
+
+
+class _Runs:
+    """Runs of equal numbers, one after the other; most are as long as their neighbours."""
+
+    def __init__(self, numbers: NDArray[np.int64]) -> None:
+        self.starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        lengths = np.diff(self.starts, append=numbers.size)
+        self.ends = self.starts + lengths - 1
+        changes = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist()]
+        self._alike = [
+            (int(self.starts[first]), int(lengths[first]), stop - first)
+            for first, stop in zip(changes, [*changes[1:], lengths.size], strict=True)
+        ]
+        """Stretches of runs of one length: where they start, that length, and how many there are."""
+
+    @property
+    def none(self) -> bool:
+        """Whether each number is there once."""
+        return self._alike[0][1] == 1 and len(self._alike) == 1
+
+    def reduce(self, operation: np.ufunc, values: NDArray[Any], dtype: type[np.generic] | None = None) -> NDArray[Any]:
+        """Values [n, numbers] with each run made one, as `reduceat` does, but for long stretches many times faster.
+
+        dtype: what to compute in; None for that of the values.
+        """
+        parts = []
+        for start, length, count in self._alike:
+            part = values[:, start : start + length * count]
+            while length % 2 == 0:
+                part = operation(part[:, ::2], part[:, 1::2], dtype=dtype)
+                length //= 2
+            if length > 1:
+                part = operation.reduce(part.reshape(len(values), -1, length), axis=2, dtype=dtype)
+            parts.append(part)
+        return np.concatenate(parts, axis=1, dtype=dtype)
+
+
+class _Values(NamedTuple):
+    """Of the fields of one kind, [values of a row, buckets]; totals are those of what is not NaN."""
+
+    minimum: NDArray[Any]
+    maximum: NDArray[Any]
+    total: NDArray[np.float64]
+    measured: NDArray[np.int64]
+
+    def reduced(self, runs: _Runs) -> _Values:
+        """Each of the runs made one."""
+        if runs.none:
+            return self
+        return _Values(
+            runs.reduce(np.fmin, self.minimum),
+            runs.reduce(np.fmax, self.maximum),
+            runs.reduce(np.add, self.total),
+            runs.reduce(np.add, self.measured),
+        )
+
+
+class _Buckets(NamedTuple):
+    """Buckets by their numbers [B], with what is in each by kind."""
+
+    number: NDArray[np.int64]
+    step_first: NDArray[np.int64]
+    step_last: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    values: tuple[_Values, ...]
 
 
 def bucket_width(start: int, stop: int, buckets: int) -> int:
@@ -77,67 +172,62 @@ def _pieces(
     last = min(stop // factor, len(rollup))
     if first >= last:
         return _pieces(table, levels[:-1], fields, start, stop)
-    rows = rollup.read(_statistic_columns(fields), first, last)
-    first_rows = np.arange(first, last, dtype=np.int64) * factor
+    few = (last - first) * rollup.row_bytes <= WHOLE_BYTES
+    rows = rollup.read(None if few else _statistic_columns(fields), first, last)
     return [
         *_pieces(table, levels[:-1], fields, start, first * factor),
-        _Piece(first_rows, np.full(len(rows), factor, np.int64), rows, factor),
+        _Piece(np.arange(first, last, dtype=np.int64) * factor, rows, factor),
         *_pieces(table, levels[:-1], fields, last * factor, stop),
     ]
 
 
 def _raw_piece(table: Table, fields: Sequence[str], start: int, stop: int) -> _Piece:
     rows = table.read(("step", *fields), start, stop)
-    return _Piece(np.arange(start, stop, dtype=np.int64), np.ones(len(rows), np.int64), rows, 1)
+    return _Piece(np.arange(start, stop, dtype=np.int64), rows, 1)
 
 
-def _reduce(piece: _Piece, fields: Sequence[str], width: int) -> tuple[NDArray[np.int64], _Piece]:
-    """The piece with its rows of one bucket made one, as a rollup row; and the bucket of each."""
-    bucket = piece.first_row // width
-    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
-    if piece.factor > 1 and len(starts) == len(bucket):
-        return bucket, piece
-    ends = np.append(starts[1:], len(bucket)) - 1
-    first, last = ("step", "step") if piece.factor == 1 else ("step_first", "step_last")
-    columns: dict[str, NDArray[np.generic]] = {
-        "step_first": piece.rows[first][starts],
-        "step_last": piece.rows[last][ends],
-    }
-    counted = np.add.reduceat(piece.count, starts)
-    for field in fields:
-        if piece.factor == 1:
-            low = high = _rows_last(piece.rows[field])
-            if np.isnan(low).any():
-                measured = ~np.isnan(low)
-                total = np.add.reduceat(np.where(measured, low, 0), starts, axis=-1, dtype=np.float64)
-                counts = np.add.reduceat(measured, starts, axis=-1, dtype=np.int64)
-            else:
-                total = np.add.reduceat(low, starts, axis=-1, dtype=np.float64)
-                counts = np.broadcast_to(counted, total.shape)
+def _kinds(dtype: np.dtype[np.void], fields: Sequence[str]) -> tuple[_Kind, ...]:
+    by_base: dict[np.dtype[Any], list[str]] = {}
+    for field in dict.fromkeys(fields):
+        by_base.setdefault(dtype[field].base, []).append(field)
+    kinds = []
+    for base, names in by_base.items():
+        stops = np.cumsum([math.prod(dtype[name].shape) for name in names]).tolist()
+        lines = [slice(first, stop) for first, stop in zip([0, *stops], stops, strict=False)]
+        kinds.append(_Kind(base, tuple(zip(names, lines, strict=True))))
+    return tuple(kinds)
+
+
+def _buckets(piece: _Piece, kinds: Sequence[_Kind], width: int) -> _Buckets:
+    """The piece in buckets of `width` rows."""
+    rows, factor = piece.rows, piece.factor
+    number = piece.first_row // width
+    runs = _Runs(number)
+    first, last = ("step", "step") if factor == 1 else ("step_first", "step_last")
+    return _Buckets(
+        number[runs.starts],
+        rows[first][runs.starts],
+        rows[last][runs.ends],
+        (runs.ends + 1 - runs.starts) * factor,
+        tuple(_joined([_reduced(rows, part, factor, runs) for part in kind.parts(len(rows))]) for kind in kinds),
+    )
+
+
+def _reduced(rows: Rows, kind: _Kind, factor: int, runs: _Runs) -> _Values:
+    """What is in each of the runs of rows."""
+    if factor == 1:
+        values = kind.matrix(rows)
+        missing = np.isnan(values)
+        if missing.any():
+            total = runs.reduce(np.add, np.where(missing, 0, values), np.float64)
+            measured = runs.reduce(np.add, ~missing, np.int64)
         else:
-            low, high, mean, count = (
-                _rows_last(piece.rows[f"{field}_{statistic}"]) for statistic in ("min", "max", "mean", "count")
-            )
-            count = count.astype(np.int64)
-            total = np.add.reduceat(np.where(count > 0, mean.astype(np.float64) * count, 0), starts, axis=-1)
-            counts = np.add.reduceat(count, starts, axis=-1)
-        for statistic, values in (
-            ("min", np.fmin.reduceat(low, starts, axis=-1)),
-            ("max", np.fmax.reduceat(high, starts, axis=-1)),
-            ("mean", total / counts),
-            ("count", counts),
-        ):
-            columns[f"{field}_{statistic}"] = values.T
-    dtype = np.dtype([(name, values.dtype, values.shape[1:]) for name, values in columns.items()])
-    rows: Rows = np.empty(len(starts), dtype)
-    for name, values in columns.items():
-        rows[name] = values
-    return bucket[starts], _Piece(piece.first_row[starts], counted, rows, piece.factor)
-
-
-def _rows_last(values: NDArray[np.generic]) -> NDArray[Any]:
-    """A field of [rows, …] as […, rows], the rows of each column one after the other: many times faster to reduce."""
-    return np.ascontiguousarray(values.T)
+            total = runs.reduce(np.add, values, np.float64)
+            measured = np.broadcast_to(runs.ends + 1 - runs.starts, total.shape)
+        return _Values(runs.reduce(np.fmin, values), runs.reduce(np.fmax, values), total, measured)
+    count = kind.matrix(rows, "_count").astype(np.int64)
+    total = np.where(count > 0, kind.matrix(rows, "_mean") * count, 0)
+    return _Values(kind.matrix(rows, "_min"), kind.matrix(rows, "_max"), total, count).reduced(runs)
 
 
 def width_for(table: Table, factors: Sequence[int], start: int, stop: int, buckets: int) -> int:
@@ -161,47 +251,57 @@ def overview(
     within = [factor for factor in factors if factor <= width and -(-start // factor) < stop // factor]
     rollups = [] if few else [(factor, level(factor)) for factor in within]
     usable = [(factor, rollup) for factor, rollup in rollups if rollup is not None]
-    reduced = []
+    kinds = _kinds(table.dtype, fields)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        for piece in _pieces(table, usable, fields, start, stop):
-            bucket, rows = _reduce(piece, fields, width)
-            reduced.append((bucket, rows))
-        return _merge(table, reduced, fields, width)
+        pieces = [_buckets(piece, kinds, width) for piece in _pieces(table, usable, fields, start, stop)]
+        return _overview(table, pieces, kinds, fields, width)
 
 
-def _merge(
-    table: Table, reduced: list[tuple[NDArray[np.int64], _Piece]], fields: Sequence[str], width: int
+def _overview(
+    table: Table, pieces: Sequence[_Buckets], kinds: Sequence[_Kind], fields: Sequence[str], width: int
 ) -> Overview:
     """Pieces of one bucket from neighbouring levels made one."""
-    if not reduced:
+    if not pieces:
         nothing = {field: np.empty((0, *table.dtype[field].shape), table.dtype[field].base) for field in fields}
         none = np.empty(0, np.int64)
         numbers = {field: np.empty(values.shape, np.int64) for field, values in nothing.items()}
         return Overview(width, none, none, none, dict(nothing), dict(nothing), dict(nothing), numbers)
-    bucket = np.concatenate([bucket for bucket, _ in reduced])
-    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
-    ends = np.append(starts[1:], len(bucket)) - 1
-
-    def column(name: str) -> NDArray[np.generic]:
-        return np.concatenate([piece.rows[name] for _, piece in reduced])
-
-    minimum, maximum, mean, measured = {}, {}, {}, {}
-    for field in fields:
-        base = table.dtype[field].base
-        count = column(f"{field}_count").astype(np.int64)
-        total = np.where(count > 0, column(f"{field}_mean").astype(np.float64) * count, 0)
-        minimum[field] = np.fmin.reduceat(column(f"{field}_min"), starts, axis=0)
-        maximum[field] = np.fmax.reduceat(column(f"{field}_max"), starts, axis=0)
-        measured[field] = np.add.reduceat(count, starts, axis=0)
-        mean[field] = (np.add.reduceat(total, starts, axis=0) / measured[field]).astype(base)
-    counts = np.add.reduceat(np.concatenate([piece.count for _, piece in reduced]), starts)
+    buckets = pieces[0] if len(pieces) == 1 else _merged(pieces)
+    tables: tuple[dict[str, NDArray[Any]], ...] = ({}, {}, {}, {})
+    for kind, values in zip(kinds, buckets.values, strict=True):
+        means = (values.total / values.measured).astype(kind.base)
+        for made, matrix in zip(tables, (values.minimum, values.maximum, means, values.measured), strict=True):
+            for name, lines in kind.columns:
+                made[name] = matrix[lines].T.reshape(-1, *table.dtype[name].shape)
+    minimum, maximum, mean, measured = ({field: made[field] for field in fields} for made in tables)
     return Overview(
         width,
-        column("step_first")[starts].astype(np.int64),
-        column("step_last")[ends].astype(np.int64),
-        counts,
+        buckets.step_first.astype(np.int64),
+        buckets.step_last.astype(np.int64),
+        buckets.rows,
         minimum,
         maximum,
         mean,
         measured,
     )
+
+
+def _merged(pieces: Sequence[_Buckets]) -> _Buckets:
+    number, step_first, step_last, rows = (
+        np.concatenate(parts) for parts in zip(*(piece[:4] for piece in pieces), strict=True)
+    )
+    runs = _Runs(number)
+    kinds = zip(*(piece.values for piece in pieces), strict=True)
+    return _Buckets(
+        number[runs.starts],
+        step_first[runs.starts],
+        step_last[runs.ends],
+        np.add.reduceat(rows, runs.starts),
+        tuple(_joined(parts, axis=1).reduced(runs) for parts in kinds),
+    )
+
+
+def _joined(parts: Sequence[_Values], axis: int = 0) -> _Values:
+    if len(parts) == 1:
+        return parts[0]
+    return _Values(*(np.concatenate(tables, axis=axis) for tables in zip(*parts, strict=True)))
