@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -183,12 +184,13 @@ class MainScreen(RunScreen):
         """Draw what the next key may show, as far as it is known, and one piece at a time: a key may come."""
         if not self._drawing_ahead:
             self._drawing_ahead = True
-            self.set_timer(DRAWING_PAUSE, self._draw_piece_ahead)
+            self.run_worker(self._draw_pieces_ahead())
 
-    def _draw_piece_ahead(self) -> None:
+    async def _draw_pieces_ahead(self) -> None:
+        while self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
+            # A key goes from the driver to the charts in several turns of the loop, each before the next piece.
+            await asyncio.sleep(DRAWING_PAUSE)
         self._drawing_ahead = False
-        if self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
-            self.draw_ahead()
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""

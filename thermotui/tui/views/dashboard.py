@@ -45,7 +45,7 @@ ORDER = (
 PANEL_HEIGHT = 7
 POINTS_FOR_A_DOT = 4
 """Of the points asked for: panned or zoomed by two there is still one for each until the answer is there."""
-CHARTS_AT_ONCE = 4
+CHARTS_AT_ONCE = 6
 """Drawn ahead without a look at whether a key was pressed."""
 COLUMN_WIDTHS = (54, 150, 210)
 """Widths from which on there are two, three and four columns."""
@@ -214,10 +214,9 @@ class Dashboard(View):
         names = self._shown
         pairs = list(zip(self._charts_of(names), self._made.of(snapshot, names), strict=True))
         for first in range(0, len(pairs), CHARTS_AT_ONCE):
-            yield
             draw_ahead(pairs[first : first + CHARTS_AT_ONCE], self._view, steps)
-        if "temperature" in names:
             yield
+        if "temperature" in names:
             self.query_one(LayerPanel).draw_ahead(snapshot, steps)
 
     def _charts_of(self, names: tuple[str, ...]) -> list[Chart]:

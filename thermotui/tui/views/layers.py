@@ -144,7 +144,6 @@ class LayersView(View):
         data = self._made.of(snapshot, quantity.fields, quantity.title)
         if data.series:
             shown = self._curves.of(snapshot, data, heatmap.selected, curve.scale)
-            yield
             draw_ahead([(heatmap, data)], self._view, steps)
             yield
             draw_ahead([(curve, shown)], self._view, steps)
