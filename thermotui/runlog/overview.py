@@ -59,6 +59,8 @@ def _pieces(
     table: Table, levels: Sequence[tuple[int, Table]], fields: Sequence[str], start: int, stop: int
 ) -> Iterator[Piece]:
     """Cover [start, stop) with the coarsest rollup rows that lie within, the ragged ends with finer ones, then rows."""
+    if start >= stop:
+        return
     if not levels:
         for at in range(start, stop, RAW_BLOCK_ROWS):
             yield _raw_piece(table, fields, at, min(stop, at + RAW_BLOCK_ROWS))
