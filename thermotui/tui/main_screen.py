@@ -264,7 +264,8 @@ class MainScreen(RunScreen):
 
     def _show_status(self) -> None:
         steps = self.steps
-        where = "whole run" if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
+        whole = "whole run" if steps.window is None else f"last {steps.window:.0f} steps"
+        where = whole if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
         how = "paused" if self.paused else "following"
         words = f"/{self.words} ({len(self.stage.summaries)} of {len(self.runs)})" if self.words else ""
         scale = "" if self.look.scale == "own" else f"{self.look.scale} scale"
