@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from tests.tui import scripted
 from tests.tui.driving import main_screen, press, screen, settle
 from thermotui.tui.charts.frame import Frame
 from thermotui.tui.charts.layers import LayerRows
 from thermotui.tui.charts.linked import FRAMES_AHEAD, LinkedWidget, draw_ahead
+from thermotui.tui.charts.model import ChartData
 from thermotui.tui.made import MadeOnce
+from thermotui.tui.views.view import View
 
 
 @contextmanager
@@ -70,7 +75,7 @@ async def test_whatever_is_pressed_a_picture_drawn_ahead_is_the_one_to_show(
     finished: Path, view: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
-    others = ["left", "right", "x", "m", "e", "g", "0", "f", "j", "[", "]", "v", "tab", "K", "J"]
+    others = [*"xmeg0fj[]vKJLwFiu", "tab", "comma", "full_stop"]
     async with screen([finished], size=(120, 36)) as pilot:
         await press(pilot, view, "plus", "l")
         with counting(monkeypatch) as ways:
@@ -126,13 +131,97 @@ async def test_drawing_ahead_shows_and_changes_nothing(finished: Path) -> None:
             assert not any(widget._ahead for widget in widgets), "what was drawn for other keys is given up"
 
 
-async def test_nothing_is_drawn_ahead_for_a_view_that_is_left(finished: Path) -> None:
+def kept_ahead(view: View) -> list[object]:
+    """All that a view and its widgets hold of what was made ahead."""
+    kept: list[object] = []
+    for widget in view.walk_children(Widget, with_self=True):
+        kept += [part for part in vars(widget).values() if isinstance(part, MadeOnce) and part._made]
+        kept += [widget] * bool(getattr(widget, "_ahead", None))
+    return kept
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.015, 0.03, 0.05])
+async def test_nothing_is_drawn_ahead_for_a_view_that_is_left(finished: Path, delay: float) -> None:
+    async with screen([finished], size=(160, 48)) as pilot:
+        await press(pilot, "plus")
+        await drawn_ahead(pilot)
+        left = main_screen(pilot).stage.view
+        # A pilot that presses keys would wait until all is drawn.
+        pilot.app.post_message(Key("l", "l"))
+        await asyncio.sleep(delay)
+        pilot.app.post_message(Key("3", "3"))
+        await settle(pilot)
+        await drawn_ahead(pilot)
+        assert main_screen(pilot).stage.view is not left and not kept_ahead(left)
+
+
+@pytest.mark.parametrize("keys", ["2", "3", "2f"])
+async def test_nothing_is_kept_of_a_run_that_is_left(finished: Path, tmp_path: Path, keys: str) -> None:
+    path = tmp_path / "bare.h5"
+    with scripted.RunLogWriter.create(path, scripted.header("bare")) as writer:
+        for step in range(100):
+            writer.append("steps", step=step, time=scripted.CREATED + step, loss=1.0)
+    async with screen([finished, path], size=(160, 48)) as pilot:
+        main = main_screen(pilot)
+        main.selected = str(finished)
+        await press(pilot, keys[0], "plus", "l")
+        await drawn_ahead(pilot)
+        assert kept_ahead(main.stage.view)
+        await press(pilot, *keys[1:])
+        main.selected = str(path)
+        await settle(pilot)
+        for part in kept_ahead(main.stage.view):
+            if isinstance(part, MadeOnce):
+                assert {asked[0].path for asked in part._made} == {str(path)}
+            else:
+                assert isinstance(part, LinkedWidget) and part.drawable
+                data = {made_of[0] for made_of in part._ahead}
+                assert all(each.x_range == (0.0, 99.0) for each in data if isinstance(each, ChartData))
+
+
+async def test_of_other_data_nothing_was_drawn_ahead(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with screen([finished], size=(160, 48)) as pilot:
+        await press(pilot, "plus", "l")
+        await drawn_ahead(pilot)
+        # The curves are stopped: a key moves what is shown already, over which nothing was drawn ahead.
+        await pilot.press("space")
+        with counting(monkeypatch) as ways:
+            await pilot.press("plus")
+        assert ways and set(ways) == {"drawn"}
+
+
+@pytest.mark.parametrize("changed", ["_axis", "_x_range", "_y_range"])
+async def test_after_another_frame_nothing_was_drawn_ahead(finished: Path, changed: str) -> None:
     async with screen([finished], size=(160, 48)) as pilot:
         await press(pilot, "plus")
         main = main_screen(pilot)
-        main._pictures.expect({main._answers.query: None})
-        await main.action_view("balance")
-        assert not main._pictures._left
+        chart = main.chart()
+        assert chart is not None and chart.shown_axis is not None
+        await drawn_ahead(pilot)
+        draw_ahead([(chart, chart.data)], main.steps, (10.0, 200.0))
+        other = {"_axis": chart.shown_axis._replace(high=1e9), "_x_range": (0.0, 1.0), "_y_range": (0.0, 1.0)}
+        setattr(chart, changed, other[changed])
+        with main.steps.supposed((10.0, 200.0)):
+            assert chart.take_ahead() is None
+
+
+async def test_an_error_while_drawing_ahead_changes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with screen([finished], size=(160, 48)) as pilot:
+        await press(pilot, "plus")
+        await drawn_ahead(pilot)
+        main = main_screen(pilot)
+        charts = [chart for chart in main.stage.view.charts() if chart.drawable]
+        before = [chart.drawing() for chart in charts], main.steps.x_range
+
+        def failing(*_: object) -> None:
+            raise ArithmeticError
+
+        with monkeypatch.context() as patched:
+            patched.setattr("thermotui.tui.charts.drawn_chart.draw_all", failing)
+            with pytest.raises(ArithmeticError):
+                draw_ahead([(chart, None if index else chart.data) for index, chart in enumerate(charts)],
+                           main.steps, (10.0, 20.0))  # fmt: skip
+        assert ([chart.drawing() for chart in charts], main.steps.x_range) == before
 
 
 async def test_few_pictures_are_kept(finished: Path) -> None:

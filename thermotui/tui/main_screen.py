@@ -182,15 +182,17 @@ class MainScreen(RunScreen):
 
     def draw_ahead(self) -> None:
         """Draw what the next key may show, as far as it is known, and one piece at a time: a key may come."""
-        if not self._drawing_ahead:
+        if self._pictures.expected and not self._drawing_ahead:
             self._drawing_ahead = True
             self.run_worker(self._draw_pieces_ahead())
 
     async def _draw_pieces_ahead(self) -> None:
-        while self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
-            # A key goes from the driver to the charts in several turns of the loop, each before the next piece.
-            await asyncio.sleep(DRAWING_PAUSE)
-        self._drawing_ahead = False
+        try:
+            while self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
+                # A key goes from the driver to the charts in several turns of the loop, each before the next piece.
+                await asyncio.sleep(DRAWING_PAUSE)
+        finally:
+            self._drawing_ahead = False
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""
@@ -300,6 +302,8 @@ class MainScreen(RunScreen):
 
     async def action_view(self, name: str) -> None:
         """Show a view."""
+        # While the new view is mounted nothing is to be drawn in either.
+        self._pictures.expect({})
         await self.stage.show(name)
         self.set_class(name == "overview", "-overview")
         self.focus_view()

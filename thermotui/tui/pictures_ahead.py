@@ -24,6 +24,11 @@ class PicturesAhead:
         self._left = dict(pictures)
         self._pieces = iter(())
 
+    @property
+    def expected(self) -> bool:
+        """Whether there are pictures of which nothing is drawn yet."""
+        return bool(self._left)
+
     def draw_piece(self, view: View) -> bool:
         """Go on drawing in `view`; False where all that is known is drawn."""
         if next(self._pieces, self) is not self:

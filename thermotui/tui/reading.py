@@ -51,8 +51,8 @@ class ReadingProcess:
         command = [sys.executable, "-m", "thermotui.analysis.reading_process", *self._paths]
         try:
             child = _piped(command, self._errors, AT_ONCE)
-        except PermissionError:
-            # Who has many pipes open already gets no larger ones: answers then come in pieces.
+        except OSError:
+            # Not every system gives larger pipes, nor to who has many open: answers then come in pieces.
             child = _piped(command, self._errors)
         write_frame(_pipe(child.stdin), [f"{path}\0{reason}" for path, reason in self._avoided.items()])
         self._answers = _Answers(child, self._patience)

@@ -45,9 +45,12 @@ class LinkedWidget(CellWidget):
     def redraw(self) -> None:
         redraw_together((self,))
 
+    def forget_frame(self) -> None:
+        super().forget_frame()
+        self._ahead.clear()
+
     def let_go(self) -> None:
         super().let_go()
-        self._ahead.clear()
         self.set_reactive(LinkedWidget.data, None)
 
     @abstractmethod
@@ -121,11 +124,13 @@ def draw_ahead(
     pairs = [(widget, data) for widget, data in updates if widget.drawable]
     widgets = [widget for widget, _ in pairs]
     before = [widget.drawing() for widget in widgets]
-    with view.supposed(steps):
-        for widget, data in pairs:
-            widget.set_reactive(LinkedWidget.data, data)
-        made_of = [widget.made_of() for widget in widgets]
-        for widget, parts, frame in zip(widgets, made_of, _frames(widgets, {}), strict=True):
-            widget.keep_ahead(parts, frame)
-    for widget, drawing in zip(widgets, before, strict=True):
-        widget.restore(drawing)
+    try:
+        with view.supposed(steps):
+            for widget, data in pairs:
+                widget.set_reactive(LinkedWidget.data, data)
+            made_of = [widget.made_of() for widget in widgets]
+            for widget, parts, frame in zip(widgets, made_of, _frames(widgets, {}), strict=True):
+                widget.keep_ahead(parts, frame)
+    finally:
+        for widget, drawing in zip(widgets, before, strict=True):
+            widget.restore(drawing)

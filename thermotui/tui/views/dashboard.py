@@ -160,6 +160,10 @@ class Dashboard(View):
         self._shown = shown
         for name in ORDER:
             self.query_one(f"#panel-{name}").display = name in shown
+            if name in self._charts and name not in shown:
+                self._charts[name].forget_frame()
+        if "temperature" not in shown:
+            self.query_one(LayerPanel).put_away()
         self.post_message(self.Asks())
         self._update(shown)
 

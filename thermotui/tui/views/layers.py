@@ -135,6 +135,7 @@ class LayersView(View):
             )
         self._detail()
         self._made.clear()
+        self._curves.clear()
 
     def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
         """Draw the heatmap and the curve."""
@@ -161,7 +162,6 @@ class LayersView(View):
             return
         selected = self.query_one(Heatmap).selected
         curve.data = self._curves.of(snapshot, data, selected, curve.scale)
-        self._curves.clear()
         lags.data = autocorrelation_data(snapshot, min(selected, len(data.series) - 1))
 
 

@@ -126,6 +126,7 @@ class LayerPanel(Backdrop):
         line, rows = self.query_one(Line), self.query_one(LayerSparklines)
         if snapshot is None:
             line.parts, rows.data = ("Temperature",), None
+            self._made.clear()
             return
         stride = snapshot.header.reservoir_stride
         scale = "" if rows.scale == "linear" else f" {rows.scale}"
@@ -140,9 +141,11 @@ class LayerPanel(Backdrop):
         )
 
     def put_away(self) -> None:
-        """Let go of the run shown."""
+        """Let go of the run shown: the panel is out of sight, and told anew before it is back."""
         self.set_reactive(LayerPanel.snapshot, None)
         self._made.clear()
+        for rows in self.query(LayerSparklines):
+            rows.forget_frame()
 
     def watch_look(self, look: Look) -> None:
         """Draw in another way."""
