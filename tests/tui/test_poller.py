@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import threading
@@ -19,7 +21,7 @@ from thermotui.analysis.workspace import Workspace
 from thermotui.errors import InputError
 from thermotui.tui.mailbox import Mailbox
 from thermotui.tui.poller import Poller
-from thermotui.tui.reading import ReadingProcess
+from thermotui.tui.reading import AT_ONCE, ReadingProcess
 
 
 def test_answers_with_curves_that_the_log_holds(finished: Path) -> None:
@@ -32,6 +34,27 @@ def test_answers_with_curves_that_the_log_holds(finished: Path) -> None:
         assert snapshot.curves["thermo"].mean["heat"][-1] == pytest.approx(-5 * (1 - np.exp(-1990 / 500)))
         again = process.ask(query)
         assert again is not None and again.snapshots == ()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of one size only")
+@pytest.mark.parametrize("refused", [0, errno.EPERM, errno.EINVAL])
+def test_a_whole_answer_has_room_in_the_pipe_where_the_system_gives_it(
+    finished: Path, refused: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = fcntl.fcntl
+
+    def refusing(descriptor: int, command: int, argument: int = 0) -> int:
+        if command == fcntl.F_SETPIPE_SZ:
+            raise OSError(refused, os.strerror(refused))
+        return control(descriptor, command, argument)
+
+    with monkeypatch.context() as patched:
+        if refused:
+            patched.setattr(fcntl, "fcntl", refusing)
+        process = ReadingProcess([finished])
+    with process:
+        assert (control(process._child.stdout, fcntl.F_GETPIPE_SZ) >= AT_ONCE) is not bool(refused)
+        assert process.ask(Query()) is not None
 
 
 def test_a_hang_is_ended_and_becomes_a_card_on_its_file(

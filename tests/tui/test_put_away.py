@@ -13,6 +13,7 @@ from textual.widget import Widget
 from tests.tui.driving import press, screen, settle, text_of
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.layers import LayerSparklines
+from thermotui.tui.made import MadeOnce
 from thermotui.tui.stage import MAKERS
 from thermotui.tui.widgets.alert_table import AlertTable
 from thermotui.tui.widgets.layer_panel import LayerPanel
@@ -34,16 +35,20 @@ async def test_what_a_hidden_view_showed_can_be_freed(finished: Path, name: str)
     async with screen([finished], size=(160, 48)) as pilot:
         main = pilot.app.main
         await main.action_view(name)
+        await press(pilot, "plus", "l", "0")
         await pilot.pause(0.3)
         left = main.stage.view
         before = pilot.app.export_screenshot(simplify=True)
         await main.action_view("log" if name != "log" else "dashboard")
         await pilot.pause(0.3)
         assert left.snapshots == ()
+        for widget in left.walk_children(Widget, with_self=True):
+            assert not any(part._made for part in vars(widget).values() if isinstance(part, MadeOnce))
         for widget in left.walk_children(Widget):
             assert not widget._styles_cache._cache
             if isinstance(widget, CellWidget):
                 assert getattr(widget, "data", None) is None
+                assert not getattr(widget, "_ahead", None)
         await main.action_view(name)
         await pilot.pause(0.3)
         assert pilot.app.export_screenshot(simplify=True) == before

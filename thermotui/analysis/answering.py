@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,16 +21,21 @@ def take_snapshot(
     log: RunLogReader, lengths: dict[str, int], summary: RunSummary, follower: AlertFollower, query: Query
 ) -> RunSnapshot:
     """Answer `query` for one open, freshly refreshed log. Raises RunLogError where the file cannot be read."""
-    curves = {}
+    curves, rows_at = {}, {}
     for stream, names in query.fields:
-        start, stop = _rows_around(log, lengths[stream], stream, query.steps)
+        length = lengths[stream]
+        start, stop = _rows_in(log, length, stream, query.steps)
+        row = stop - 1 if query.at is None else _row_at(log, length, stream, query.at)
+        if row >= 0:
+            rows_at[stream] = log.read(stream, start=row, stop=row + 1)
+        # One on either side, so that lines run to the edge of a chart.
+        start, stop = max(0, start - 1), min(length, stop + 1)
         if stop > start:
             # How often each figure was measured is not drawn, and as large as all else.
             kept = query.purpose != "ahead"
             curves[stream] = log.overview_followed(stream, names, start, stop, query.columns, keep=kept)
             if query.smoothing and stream in SMOOTHED:
                 curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
-    at = query.steps[1] if query.at is None and query.steps else query.at
     return RunSnapshot(
         path=summary.path,
         header=log.header,
@@ -44,7 +47,7 @@ def take_snapshot(
         valid_intervals=follower.valid_intervals(summary.step),
         alerts_recorded=follower.recorded,
         at=query.at,
-        rows_at=_rows_at(log, lengths, [name for name, _ in query.fields], at),
+        rows_at=rows_at,
         autocorrelation=_autocorrelation(log, lengths["autocorrelation"], query.at) if query.autocorrelation else None,
         balance=balance_sheet(log) if query.balance else None,
         interval_balances=_interval_balances(log, follower, summary.step) if query.balance else (),
@@ -53,38 +56,20 @@ def take_snapshot(
     )
 
 
-def _rows_around(log: RunLogReader, length: int, stream: str, steps: tuple[int, int] | None) -> tuple[int, int]:
-    """The rows in these steps and one on either side, so that lines run to the edge of a chart; all rows for None."""
-    if length == 0 or steps is None:
-        return 0, length
-    start, stop = log.row_range(stream, *steps)
-    return max(0, start - 1), min(length, stop + 1)
+def _rows_in(log: RunLogReader, length: int, stream: str, steps: tuple[int, int] | None) -> tuple[int, int]:
+    """The rows [start, stop) in these steps; all rows for None."""
+    return (0, length) if length == 0 or steps is None else log.row_range(stream, *steps)
 
 
-def _row_at(log: RunLogReader, length: int, stream: str, step: int | None) -> int | None:
-    """The last row at or before `step`, or of all for None; None where there is none."""
-    if length == 0:
-        return None
-    if step is None:
-        return length - 1
-    _, stop = log.row_range(stream, 0, step)
-    return stop - 1 if stop > 0 else None
-
-
-def _rows_at(
-    log: RunLogReader, lengths: dict[str, int], streams: Sequence[str], step: int | None
-) -> dict[str, NDArray[np.void]]:
-    found = {}
-    for stream in streams:
-        row = _row_at(log, lengths[stream], stream, step)
-        if row is not None:
-            found[stream] = log.read(stream, start=row, stop=row + 1)
-    return found
+def _row_at(log: RunLogReader, length: int, stream: str, step: int | None) -> int:
+    """The last row at or before `step`, or of all for None; −1 where there is none."""
+    _, stop = _rows_in(log, length, stream, None if step is None else (0, step))
+    return stop - 1
 
 
 def _autocorrelation(log: RunLogReader, length: int, at: int | None) -> Autocorrelation | None:
     row = _row_at(log, length, "autocorrelation", at)
-    if row is None:
+    if row < 0:
         return None
     window = log.read("autocorrelation", start=row, stop=row + 1)[0]
     return Autocorrelation(

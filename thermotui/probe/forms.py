@@ -142,10 +142,10 @@ def squared_norms(forms: Sequence[Form], *, sketch: int, generator: torch.Genera
     if sketch == 0:
         directions = torch.eye(rows, device=device, dtype=dtype)
         return Norms(_total(forms, directions).flatten(1).square().sum(1))
-    bits = torch.randint(0, 2, (rows, sketch), generator=generator, device=device)
-    directions = (2 * bits - 1).to(dtype)
-    # [n, …, k, i] → one estimate per column, each of variance-1 directions; their mean is the estimate.
-    squares = _total(forms, directions).square().sum(-1)
+    directions = torch.randint(0, 2, (rows, sketch), generator=generator, device=device, dtype=dtype).mul_(2).sub_(1)
+    # [n, …, k, i] → one estimate per column, each of variance-1 directions; their mean is the estimate. A norm takes
+    # half the time of squaring and adding up.
+    squares = torch.linalg.vector_norm(_total(forms, directions), dim=-1).square()
     estimates = squares.flatten(1, -2).sum(1) if squares.dim() > 2 else squares
     return Norms(estimates.mean(1), estimates.sum(0))
 

@@ -87,7 +87,8 @@ def _embedding(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, F
 def _affine(normalised: Tensor, deltas: Tensor, first: int, module: nn.Module) -> dict[str, Form]:
     """Scale and shift over the axes from `first` on; all axes between the samples and those add up."""
     summed = tuple(range(1, first))
-    forms: dict[str, Form] = {"weight": Direct(_sum(normalised * deltas, summed))}
+    # In place: making room for another tensor of that size takes longer than the product.
+    forms: dict[str, Form] = {"weight": Direct(_sum(normalised.mul_(deltas), summed))}
     if getattr(module, "bias", None) is not None:
         forms["bias"] = Direct(_sum(deltas, summed))
     return forms
@@ -117,7 +118,7 @@ def _group_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, 
     normalised = F.group_norm(inputs, module.num_groups, eps=module.eps)
     # Channels come second: what adds up lies behind them.
     summed = tuple(range(2, inputs.dim()))
-    return {"weight": Direct(_sum(normalised * deltas, summed)), "bias": Direct(_sum(deltas, summed))}
+    return {"weight": Direct(_sum(normalised.mul_(deltas), summed)), "bias": Direct(_sum(deltas, summed))}
 
 
 def _always(module: nn.Module) -> bool:

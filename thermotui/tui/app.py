@@ -175,7 +175,7 @@ class WatchApp(App[None]):
         self.exit()
 
     def on_watch_app_ticked(self) -> None:
-        """Hand what is new to the main screen; leave where no more will come."""
+        """Hand what is new to the main screen, or let it look ahead; leave where no more will come."""
         if not self.is_running:
             # The last word of the poller may come when the widgets have gone.
             return
@@ -185,6 +185,8 @@ class WatchApp(App[None]):
         elif self.poller.mailbox.failure:
             self.failure = self.poller.mailbox.failure
             self.exit(return_code=2)
+        else:
+            self.main.draw_ahead()
 
     def action_redraw(self) -> None:
         """Send every cell again; otherwise only those that differ are sent."""

@@ -45,6 +45,11 @@ class Mailbox:
             tick, self._waiting = self._waiting, None
             return tick
 
+    def knock(self) -> None:
+        """Tell the listener though nothing is waiting: what may be asked next was answered."""
+        if self._tell is not None:
+            self._tell()
+
     def look(self, seconds: float) -> Tick | None:
         """What is waiting, left where it is, after at most so many seconds; None where nothing came or comes."""
         with self._arrived:

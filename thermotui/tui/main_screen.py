@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from textual.widgets import Input
 from thermotui.analysis.snapshot import Query, RunSnapshot, Tick
 from thermotui.tui.actions import ACTIONS
 from thermotui.tui.asking import Answers, Steps, first_question, keep, question, questions_ahead, tells_more
+from thermotui.tui.pictures_ahead import PicturesAhead
 from thermotui.tui.run_screen import RunScreen
 from thermotui.tui.views.dashboard import Dashboard
 from thermotui.tui.views.view import Look
@@ -34,6 +36,8 @@ SIDE_WIDTHS = {"-without-runs": 0, "-overview": 0, "-slim": 0, "-narrow": 21, "-
 """Cells that the list of runs takes, by the class of the screen that decides: as the style sheet below has it."""
 AHEAD_SECONDS = 0.01
 """Time after a key before it is asked what the next one may show."""
+DRAWING_PAUSE = 0.001
+"""Seconds between two pieces of what is drawn ahead."""
 WAKING_SECONDS = 10.0
 """Time between two looks at whether a snoozed alert is to be shown again."""
 
@@ -78,7 +82,8 @@ class MainScreen(RunScreen):
         """waiting: gives what has been read by the time that the screen is first drawn. answers: who is asked."""
         super().__init__(view, save_to)
         self._answers = answers
-        self._looking_ahead = False
+        self._looking_ahead = self._drawing_ahead = False
+        self._pictures = PicturesAhead(answers)
         self._unseen: dict[str, RunSnapshot] = {}
         """What has come of runs since their curves were stopped."""
         self.snapshots: dict[str, RunSnapshot] = {}
@@ -154,6 +159,7 @@ class MainScreen(RunScreen):
 
     def _plan(self) -> None:
         """Look ahead soon, but not before what is known is drawn."""
+        self._pictures.expect({})
         if self.stage.view.moves and not self._looking_ahead:
             self._looking_ahead = True
             self.set_timer(AHEAD_SECONDS, self._look_ahead)
@@ -170,7 +176,23 @@ class MainScreen(RunScreen):
             return
         self._answers.query = now = self._question(self.steps.x_range)
         ranges = self.next_ranges() if self.stage.view.moves else ()
-        self._answers.ahead = questions_ahead(now, ranges, self._question)
+        self._answers.ahead = ahead = questions_ahead(now, ranges, self._question)
+        self._pictures.expect(dict(zip(ahead, ranges, strict=True)))
+        self.draw_ahead()
+
+    def draw_ahead(self) -> None:
+        """Draw what the next key may show, as far as it is known, and one piece at a time: a key may come."""
+        if self._pictures.expected and not self._drawing_ahead:
+            self._drawing_ahead = True
+            self.run_worker(self._draw_pieces_ahead())
+
+    async def _draw_pieces_ahead(self) -> None:
+        try:
+            while self._up and not self.paused and self._pictures.draw_piece(self.stage.view):
+                # A key goes from the driver to the charts in several turns of the loop, each before the next piece.
+                await asyncio.sleep(DRAWING_PAUSE)
+        finally:
+            self._drawing_ahead = False
 
     def on_view_asks(self) -> None:
         """The view needs other answers."""
@@ -244,7 +266,8 @@ class MainScreen(RunScreen):
 
     def _show_status(self) -> None:
         steps = self.steps
-        where = "whole run" if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
+        whole = "whole run" if steps.window is None else f"last {steps.window:.0f} steps"
+        where = whole if steps.x_range is None else f"steps {steps.x_range[0]:.0f}–{steps.x_range[1]:.0f}"
         how = "paused" if self.paused else "following"
         words = f"/{self.words} ({len(self.stage.summaries)} of {len(self.runs)})" if self.words else ""
         scale = "" if self.look.scale == "own" else f"{self.look.scale} scale"
@@ -279,6 +302,8 @@ class MainScreen(RunScreen):
 
     async def action_view(self, name: str) -> None:
         """Show a view."""
+        # While the new view is mounted nothing is to be drawn in either.
+        self._pictures.expect({})
         await self.stage.show(name)
         self.set_class(name == "overview", "-overview")
         self.focus_view()

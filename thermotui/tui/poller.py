@@ -122,6 +122,7 @@ class Poller(threading.Thread):
                 return
             if query not in self._answers and (tick := self._read(replace(query, purpose="ahead"))):
                 self._keep(query, tick.snapshots)
+                self.mailbox.knock()
 
     def _read(self, query: Query) -> Tick | None:
         """The answer of the reading process; None where there is none this time, or will be none any more."""

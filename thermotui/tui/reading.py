@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 PATIENCE = DEADLINE + 2.0
 """Seconds without a frame after which the process is killed; where the kernel has an alarm, that comes first."""
 AT_ONCE = 1 << 20
-"""Bytes to take from the pipe at a time."""
+"""Bytes to take from the pipe at a time, and that it has room for: a whole answer, mostly.
+
+After each piece the interpreter's lock must be waited for, which a busy screen has.
+"""
 MAXIMUM_DEATHS = 3
 """Deaths in a row, not while reading any file, after which there is no use in another start."""
 
@@ -46,7 +49,11 @@ class ReadingProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "thermotui.analysis.reading_process", *self._paths]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0)
+        try:
+            child = _piped(command, self._errors, AT_ONCE)
+        except OSError:
+            # Not every system gives larger pipes, nor to who has many open: answers then come in pieces.
+            child = _piped(command, self._errors)
         write_frame(_pipe(child.stdin), [f"{path}\0{reason}" for path, reason in self._avoided.items()])
         self._answers = _Answers(child, self._patience)
         return child
@@ -114,6 +121,12 @@ class ReadingProcess:
         self.close()
 
 
+def _piped(command: list[str], errors: IO[bytes], pipesize: int = -1) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0, pipesize=pipesize
+    )
+
+
 class _Answers:
     """What a child writes. One that writes nothing for `patience` seconds while it is waited for is killed."""
 
@@ -127,7 +140,6 @@ class _Answers:
             pipe = _pipe(self._child.stdout)
             if not select.select([pipe], [], [], self._patience)[0]:
                 self._child.kill()
-            # All that is there: after each call the interpreter's lock must be waited for, which a busy screen has.
             self._come = memoryview(pipe.read(AT_ONCE))
         taken, self._come = self._come[:size], self._come[size:]
         return bytes(taken)

@@ -50,6 +50,7 @@ async def _follow(pilot: Pilot[None]) -> None:
     start, end = shown_range(pilot)
     assert start > 1000
     assert end >= 1999
+    assert "last 250 steps" in text_of(pilot)
 
 
 @checks("cursor_left", "cursor_right", "cursor_off")

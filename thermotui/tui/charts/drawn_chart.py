@@ -10,8 +10,8 @@ from textual.reactive import reactive
 
 from thermotui.tui.charts.axes import Parts, header_parts
 from thermotui.tui.charts.buckets import Columns
-from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.linked import LinkedWidget, redraw_together
 from thermotui.tui.charts.model import ChartData, Scale
 from thermotui.tui.charts.raster import GLYPHS, Mode
 from thermotui.tui.charts.render import Layout, Sketch, columns_of_all, draw_all, layout, value_range
@@ -45,37 +45,19 @@ class Drawing(NamedTuple):
     header: tuple[object, Parts]
 
 
-class DrawnChart(CellWidget):
-    """Draws a ChartData. Set `data` to a new one to update it: only the cells that change are repainted.
+class DrawnChart(LinkedWidget):
+    """Draws a ChartData with its curves over each other, between axes."""
 
-    Charts given the same `view` share their range of steps and their cursor.
-    """
-
-    data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
     scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
 
-    def __init__(
-        self,
-        data: ChartData | None = None,
-        *,
-        view: StepView | None = None,
-        id: str | None = None,
-    ) -> None:
-        super().__init__(id=id)
-        self.view = view if view is not None else StepView()
+    def __init__(self, data: ChartData | None = None, *, view: StepView | None = None, id: str | None = None) -> None:
+        super().__init__(data, view=view, id=id)
         self._axis: Axis | None = None
         self._x_range: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
         self._drag: Drag | None = None
         self._header: tuple[object, Parts] = None, ()
         """The parts of the header, behind what they were made of."""
-        self.set_reactive(DrawnChart.data, data)
-
-    def on_mount(self) -> None:
-        self.view.link(self, redraw_together)
-
-    def on_unmount(self) -> None:
-        self.view.unlink(self, redraw_together)
 
     def link(self, view: StepView) -> None:
         """Share the range of steps and the cursor of another view from now on."""
@@ -83,10 +65,6 @@ class DrawnChart(CellWidget):
         self.view = view
         self.view.link(self, redraw_together)
         self.redraw()
-
-    @property
-    def drawable(self) -> bool:
-        return not self.view.telling and super().drawable
 
     def watch_data(self) -> None:
         self.redraw()
@@ -120,17 +98,19 @@ class DrawnChart(CellWidget):
         return self._axis
 
     def drawing(self) -> Drawing:
-        """What was last drawn of what, for `restore`."""
         return Drawing(self.data, self._axis, self._x_range, self._header)
 
     def restore(self, drawing: Drawing) -> None:
-        """Take back what was drawn since but not shown."""
         data, self._axis, self._x_range, self._header = drawing
         self.set_reactive(DrawnChart.data, data)
 
+    def made_of(self) -> tuple[object, ...]:
+        view = self.view
+        shown = self.data, view.x_range, view.window, view.cursor, self.size, self.mode, self.scale
+        return *shown, self._axis, self._x_range, self._y_range, self._drag
+
     def let_go(self) -> None:
         super().let_go()
-        self.set_reactive(DrawnChart.data, None)
         self._header = None, ()
         if self._y_range is None:
             # Else the values that the user chose are shown on its scale again.
@@ -138,7 +118,27 @@ class DrawnChart(CellWidget):
 
     def draw_frame(self, width: int, height: int) -> Frame:
         """Draw the data at the present range and scale."""
-        return frames_of((self,))[0]
+        return self.draw_together((self,))[0]
+
+    @classmethod
+    def draw_together(cls, widgets: Sequence[DrawnChart]) -> list[Frame]:
+        """A frame for each: what shows the same steps in as many columns is reduced to them in one go."""
+        alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Layout]]] = {}
+        for index, chart in enumerate(widgets):
+            if chart.data is not None:
+                place = chart.layout_cells
+                group = alike.setdefault((chart.range_in(place), place.cells, chart.mode), [])
+                group.append((index, chart.data, place))
+        sketches: dict[int, Sketch] = {}
+        for (x_range, cells, mode), group in alike.items():
+            columns = columns_of_all([data for _, data, _ in group], x_range, cells, mode)
+            for (index, _, place), own in zip(group, columns, strict=True):
+                sketches[index] = widgets[index].sketch(own, place, x_range)
+        drawn = dict(zip(sketches, draw_all(tuple(sketches.values())), strict=True))
+        return [
+            chart.mark_drag(drawn[index]) if index in drawn else blank(chart.size.height, chart.size.width)
+            for index, chart in enumerate(widgets)
+        ]
 
     def sketch(self, columns: tuple[Columns, ...], place: Layout, x_range: tuple[float, float]) -> Sketch:
         """What to draw of the data over that range, given in the columns of the plot there; chooses the value axis."""
@@ -166,35 +166,3 @@ class DrawnChart(CellWidget):
             rows, cells = self._drag.box(self.layout_cells)
             frame.background[rows, cells] = ROLE["cursor"]
         return frame
-
-
-def redraw_together(charts: Sequence[DrawnChart]) -> None:
-    """Draw charts anew as `DrawnChart.redraw` does each."""
-    shown = []
-    for chart in charts:
-        if chart.drawable:
-            shown.append(chart)
-        elif not chart.size:
-            chart.forget_frame()
-    for chart, frame in zip(shown, frames_of(shown), strict=True):
-        chart.show_frame(frame)
-
-
-def frames_of(charts: Sequence[DrawnChart]) -> list[Frame]:
-    """A frame for each: what shows the same steps in as many columns is reduced to them in one go."""
-    alike: dict[tuple[tuple[float, float], int, Mode], list[tuple[int, ChartData, Layout]]] = {}
-    for index, chart in enumerate(charts):
-        if chart.data is not None:
-            place = chart.layout_cells
-            group = alike.setdefault((chart.range_in(place), place.cells, chart.mode), [])
-            group.append((index, chart.data, place))
-    sketches: dict[int, Sketch] = {}
-    for (x_range, cells, mode), group in alike.items():
-        columns = columns_of_all([data for _, data, _ in group], x_range, cells, mode)
-        for (index, _, place), own in zip(group, columns, strict=True):
-            sketches[index] = charts[index].sketch(own, place, x_range)
-    drawn = dict(zip(sketches, draw_all(tuple(sketches.values())), strict=True))
-    return [
-        chart.mark_drag(drawn[index]) if index in drawn else blank(chart.size.height, chart.size.width)
-        for index, chart in enumerate(charts)
-    ]

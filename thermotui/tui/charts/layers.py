@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from textual.message import Message
@@ -13,8 +12,8 @@ from textual.reactive import reactive
 
 from thermotui.tui.charts.axes import write_x_axis
 from thermotui.tui.charts.buckets import all_to_columns
-from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.frame import Frame, blank
+from thermotui.tui.charts.linked import LinkedWidget
 from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
 from thermotui.tui.charts.raster import GLYPHS
 from thermotui.tui.charts.rows import (
@@ -36,13 +35,23 @@ LOGARITHMIC_FROM = 30.0
 """Ratio of the largest to the smallest value from which on colours are logarithmic."""
 
 
-class LayerRows(CellWidget, can_focus=True):
+class Drawing(NamedTuple):
+    """What rows drew last: their data, the axes chosen for them, their steps, and which rows are in sight."""
+
+    data: ChartData | None
+    axes: dict[str, Axis]
+    x_range: tuple[float, float] | None
+    first: int
+    tall: int
+    in_sight: int
+
+
+class LayerRows(LinkedWidget, can_focus=True):
     """What sparklines and heatmap share: a ChartData whose series are the layers, scrolling, and a selected layer."""
 
     TALLEST: ClassVar[int] = 4
     """Most rows of cells that a layer gets where there is room."""
 
-    data: reactive[ChartData | None] = reactive[ChartData | None](None, repaint=False, init=False, always_update=True)
     selected: reactive[int] = reactive(0, repaint=False, init=False)
 
     @dataclass
@@ -52,35 +61,29 @@ class LayerRows(CellWidget, can_focus=True):
         rows: LayerRows
         index: int
 
-    def __init__(
-        self,
-        data: ChartData | None = None,
-        *,
-        view: StepView | None = None,
-        id: str | None = None,
-    ) -> None:
-        super().__init__(id=id)
-        self.view = view if view is not None else StepView()
+    def __init__(self, data: ChartData | None = None, *, view: StepView | None = None, id: str | None = None) -> None:
+        super().__init__(data, view=view, id=id)
         self._axes: dict[str, Axis] = {}
         """The value axis of each row by its name, or the one axis of all under no name."""
         self._x_range: tuple[float, float] | None = None
         self._first = 0
         self._tall = self._count = 1
+
+    def drawing(self) -> Drawing:
+        return Drawing(self.data, self._axes.copy(), self._x_range, self._first, self._tall, self._count)
+
+    def restore(self, drawing: Drawing) -> None:
+        data, axes, self._x_range, self._first, self._tall, self._count = drawing
+        self._axes = axes.copy()
         self.set_reactive(LayerRows.data, data)
 
-    def on_mount(self) -> None:
-        self.view.link(self, redraw_each)
-
-    def on_unmount(self) -> None:
-        self.view.unlink(self, redraw_each)
-
-    @property
-    def drawable(self) -> bool:
-        return not self.view.telling and super().drawable
+    def made_of(self) -> tuple[object, ...]:
+        view = self.view
+        shown = self.data, view.x_range, view.window, self.size, self.mode, self.selected, self.has_focus
+        return *shown, tuple(self._axes.items()), self._x_range, self._first
 
     def let_go(self) -> None:
         super().let_go()
-        self.set_reactive(LayerRows.data, None)
         self._axes.clear()
 
     def watch_data(self) -> None:
@@ -125,18 +128,15 @@ class LayerRows(CellWidget, can_focus=True):
         return frame
 
 
-def redraw_each(charts: Sequence[LayerRows]) -> None:
-    """Draw them anew."""
-    for rows in charts:
-        rows.redraw()
-
-
 class LayerSparklines(LayerRows):
     """A row for each layer: name, sparkline from minima to maxima, last value ± error. No spike is ever lost."""
 
     DEFAULT_CSS = "LayerSparklines { height: 1fr; width: 1fr; }"
     scale: reactive[Scale] = reactive[Scale]("linear", repaint=False, init=False)
     """That of every row's values."""
+
+    def made_of(self) -> tuple[object, ...]:
+        return *super().made_of(), self.scale
 
     def watch_scale(self) -> None:
         self._axes.clear()
@@ -173,6 +173,9 @@ class Heatmap(LayerRows):
     DEFAULT_CSS = "Heatmap { height: 1fr; width: 1fr; }"
     TALLEST = 6
     logarithmic: reactive[bool] = reactive(False, repaint=False, init=False)
+
+    def made_of(self) -> tuple[object, ...]:
+        return *super().made_of(), self.logarithmic
 
     def watch_logarithmic(self) -> None:
         self._axes.clear()

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from thermotui.tui.charts.drawn_chart import DrawnChart, frames_of, redraw_together
+from thermotui.tui.charts.drawn_chart import DrawnChart
 from thermotui.tui.charts.frame import bytes_between
+from thermotui.tui.charts.linked import frames_of, redraw_together
 from thermotui.tui.charts.model import ChartData
 from thermotui.tui.charts.painting import Painter
 

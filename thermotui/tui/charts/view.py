@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from thermotui.tui.charts.buckets import rolling_range, stable_range
@@ -67,6 +68,16 @@ class StepView:
         if (self.x_range, self.window) != (None, window):
             self.x_range, self.window = None, window
             self._tell()
+
+    @contextmanager
+    def supposed(self, x_range: tuple[float, float] | None) -> Iterator[None]:
+        """As if these steps had been shown, without telling anybody."""
+        shown = self.x_range, self.window
+        self.x_range, self.window = widened(x_range), None
+        try:
+            yield
+        finally:
+            self.x_range, self.window = shown
 
     def point(self, cursor: float | None) -> None:
         """Move the cursor to a step, or take it away."""

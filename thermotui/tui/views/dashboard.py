@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +14,11 @@ from textual.widget import Widget
 from thermotui.analysis.panels import PANELS, Panel, fields_of
 from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.linked import draw_ahead
+from thermotui.tui.charts.model import ChartData
 from thermotui.tui.charts.turns import update_charts
 from thermotui.tui.charts.view import StepView
+from thermotui.tui.made import MadeOnce
 from thermotui.tui.panels import charts_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.alert_table import AlertTable
@@ -42,6 +45,8 @@ ORDER = (
 PANEL_HEIGHT = 7
 POINTS_FOR_A_DOT = 4
 """Of the points asked for: panned or zoomed by two there is still one for each until the answer is there."""
+CHARTS_AT_ONCE = 6
+"""Drawn ahead without a look at whether a key was pressed."""
 COLUMN_WIDTHS = (54, 150, 210)
 """Widths from which on there are two, three and four columns."""
 BY_NAME = {panel.name: panel for panel in PANELS}
@@ -86,6 +91,7 @@ class Dashboard(View):
         """The size and the hidden panels to lay out for before there is a size."""
         self._followed = False
         """Whether the newest answer was to be about the whole run."""
+        self._made = MadeOnce(_data_of)
 
     def compose(self) -> ComposeResult:
         """All panels, of which some are shown."""
@@ -127,7 +133,8 @@ class Dashboard(View):
 
     def put_away(self) -> None:
         super().put_away()
-        self.query_one(LayerPanel).set_reactive(LayerPanel.snapshot, None)
+        self._made.clear()
+        self.query_one(LayerPanel).put_away()
         self.query_one(AlertTable).set_reactive(AlertTable.snapshot, None)
 
     @property
@@ -153,6 +160,10 @@ class Dashboard(View):
         self._shown = shown
         for name in ORDER:
             self.query_one(f"#panel-{name}").display = name in shown
+            if name in self._charts and name not in shown:
+                self._charts[name].forget_frame()
+        if "temperature" not in shown:
+            self.query_one(LayerPanel).put_away()
         self.post_message(self.Asks())
         self._update(shown)
 
@@ -202,11 +213,24 @@ class Dashboard(View):
         if old.snoozed != look.snoozed:
             self._update(self._shown)
 
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
+        """Draw the panels shown."""
+        names = self._shown
+        pairs = list(zip(self._charts_of(names), self._made.of(snapshot, names), strict=True))
+        for first in range(0, len(pairs), CHARTS_AT_ONCE):
+            draw_ahead(pairs[first : first + CHARTS_AT_ONCE], self._view, steps)
+            yield
+        if "temperature" in names:
+            self.query_one(LayerPanel).draw_ahead(snapshot, steps)
+
+    def _charts_of(self, names: tuple[str, ...]) -> list[Chart]:
+        return [self._charts[name] for name in names if name in BY_NAME]
+
     def _update(self, names: tuple[str, ...], *, goes_on: bool = False) -> None:
         snapshot = self.snapshot
-        panels = [BY_NAME[name] for name in names if name in BY_NAME]
-        data = [None] * len(panels) if snapshot is None else charts_of(panels, snapshot)
-        charts = (self._charts[panel.name] for panel in panels)
+        charts = self._charts_of(names)
+        data = [None] * len(charts) if snapshot is None else self._made.of(snapshot, names)
+        self._made.clear()
         update_charts(zip(charts, data, strict=True), goes_on=goes_on)
         if "temperature" in names:
             self.query_one(LayerPanel).snapshot = snapshot
@@ -214,6 +238,10 @@ class Dashboard(View):
             self.query_one(AlertTable).snapshot = snapshot
         if snapshot is not None:
             self.query_one(AlertTable).snoozed = self.look.snoozed_in(snapshot.path)
+
+
+def _data_of(snapshot: RunSnapshot, names: tuple[str, ...]) -> list[ChartData]:
+    return charts_of([BY_NAME[name] for name in names if name in BY_NAME], snapshot)
 
 
 def _fields(shown: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.layers import Heatmap, LayerRows
+from thermotui.tui.charts.linked import draw_ahead
 from thermotui.tui.charts.model import ChartData, Scale, raw_series
 from thermotui.tui.charts.view import StepView
+from thermotui.tui.made import MadeOnce
 from thermotui.tui.panels import marks_of, shades_of
 from thermotui.tui.views.view import Look, View
 from thermotui.tui.widgets.backdrop import PlainHorizontal
@@ -69,6 +72,7 @@ class LayersView(View):
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._made, self._curves = MadeOnce(layers_data), MadeOnce(curve_data)
         self._lags = StepView()
         # The first lag says most; the last one, which a chart without a cursor reads out, nothing.
         self._lags.point(1.0)
@@ -119,8 +123,8 @@ class LayersView(View):
         elif snapshot.lengths["reservoir"] == 0:
             line.parts, heatmap.data = (quantity.title, "not measured in this run"), None
         else:
+            heatmap.data = self._made.of(snapshot, quantity.fields, quantity.title)
             unit = RESERVOIR.field(quantity.fields[0]).unit
-            heatmap.data = layers_data(snapshot, quantity.fields, quantity.title)
             every = snapshot.header.reservoir_stride
             line.parts = (
                 f"{quantity.title}{f' [{unit}]' if unit else ''}",
@@ -130,6 +134,25 @@ class LayersView(View):
                 "[ ]: layer",
             )
         self._detail()
+        self._made.clear()
+        self._curves.clear()
+
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
+        """Draw the heatmap and the curve."""
+        quantity, heatmap, curve = QUANTITIES[self.quantity], self.query_one(Heatmap), self.query_one("#curve", Chart)
+        if snapshot.lengths["reservoir"] == 0:
+            return
+        data = self._made.of(snapshot, quantity.fields, quantity.title)
+        if data.series:
+            shown = self._curves.of(snapshot, data, heatmap.selected, curve.scale)
+            draw_ahead([(heatmap, data)], self._view, steps)
+            yield
+            draw_ahead([(curve, shown)], self._view, steps)
+
+    def put_away(self) -> None:
+        super().put_away()
+        self._made.clear()
+        self._curves.clear()
 
     def _detail(self) -> None:
         curve, lags = self.query_one("#curve", Chart), self.query_one("#autocorrelation", Chart)
@@ -137,17 +160,23 @@ class LayersView(View):
         if snapshot is None or data is None or not data.series:
             curve.data = lags.data = None
             return
-        layer = min(self.query_one(Heatmap).selected, len(data.series) - 1)
-        series = replace(data.series[layer], colour_role="series_1")
-        curve.data = replace(
-            data,
-            title=series.name,
-            series=(series,),
-            marks=marks_of(snapshot.alerts, layer),
-            shades=shades_of(snapshot.valid_intervals, layer),
-            notes=() if curve.scale == "linear" else (curve.scale,),
-        )
-        lags.data = autocorrelation_data(snapshot, layer)
+        selected = self.query_one(Heatmap).selected
+        curve.data = self._curves.of(snapshot, data, selected, curve.scale)
+        lags.data = autocorrelation_data(snapshot, min(selected, len(data.series) - 1))
+
+
+def curve_data(snapshot: RunSnapshot, data: ChartData, selected: int, scale: Scale) -> ChartData:
+    """One of the layers in `data` in detail."""
+    layer = min(selected, len(data.series) - 1)
+    series = replace(data.series[layer], colour_role="series_1")
+    return replace(
+        data,
+        title=series.name,
+        series=(series,),
+        marks=marks_of(snapshot.alerts, layer),
+        shades=shades_of(snapshot.valid_intervals, layer),
+        notes=() if scale == "linear" else (scale,),
+    )
 
 
 def autocorrelation_data(snapshot: RunSnapshot, layer: int) -> ChartData | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -98,6 +98,13 @@ class View(Backdrop):
         Called before the view is mounted, when no reactive attribute may be read.
         """
         return None
+
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> Iterator[None]:
+        """Draw what the view would show of the selected run at these steps, to have it at hand if that is next.
+
+        Piece by piece, as somebody who presses a key should not wait for it.
+        """
+        yield from ()
 
     def ask(self, query: Query) -> Query:
         """Add to the query what this view needs."""

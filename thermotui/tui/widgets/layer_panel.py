@@ -13,8 +13,10 @@ from thermotui.analysis.format import printable
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.runlog.schema import RESERVOIR
 from thermotui.tui.charts.layers import LayerSparklines
+from thermotui.tui.charts.linked import draw_ahead
 from thermotui.tui.charts.model import ChartData, Floats, Scale, SeriesData
 from thermotui.tui.charts.view import StepView
+from thermotui.tui.made import MadeOnce
 from thermotui.tui.panels import marks_of, row_values, shades_of
 from thermotui.tui.views.view import Look
 from thermotui.tui.widgets.backdrop import Backdrop
@@ -112,6 +114,7 @@ class LayerPanel(Backdrop):
     def __init__(self, view: StepView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._view = view
+        self._made = MadeOnce(layers_data)
 
     def compose(self) -> ComposeResult:
         """Title and rows."""
@@ -123,11 +126,26 @@ class LayerPanel(Backdrop):
         line, rows = self.query_one(Line), self.query_one(LayerSparklines)
         if snapshot is None:
             line.parts, rows.data = ("Temperature",), None
+            self._made.clear()
             return
         stride = snapshot.header.reservoir_stride
         scale = "" if rows.scale == "linear" else f" {rows.scale}"
         line.parts = (f"Temperature k_B T [nats]{scale}", f"every {stride} steps" if stride > 1 else "every step")
-        rows.data = layers_data(snapshot, TEMPERATURES, "Temperature")
+        rows.data = self._made.of(snapshot, TEMPERATURES, "Temperature")
+        self._made.clear()
+
+    def draw_ahead(self, snapshot: RunSnapshot, steps: tuple[float, float] | None) -> None:
+        """Draw the rows as they would be of that run at these steps."""
+        draw_ahead(
+            [(self.query_one(LayerSparklines), self._made.of(snapshot, TEMPERATURES, "Temperature"))], self._view, steps
+        )
+
+    def put_away(self) -> None:
+        """Let go of the run shown: the panel is out of sight, and told anew before it is back."""
+        self.set_reactive(LayerPanel.snapshot, None)
+        self._made.clear()
+        for rows in self.query(LayerSparklines):
+            rows.forget_frame()
 
     def watch_look(self, look: Look) -> None:
         """Draw in another way."""
