@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from tests.tui import scripted
 from tests.tui.driving import main_screen, press, screen, settle
+from thermotui.tui import app
 from thermotui.tui.charts.frame import Frame
 from thermotui.tui.charts.layers import LayerRows
 from thermotui.tui.charts.linked import FRAMES_AHEAD, LinkedWidget, draw_ahead
@@ -203,6 +204,23 @@ async def test_after_another_frame_nothing_was_drawn_ahead(finished: Path, chang
         setattr(chart, changed, other[changed])
         with main.steps.supposed((10.0, 200.0)):
             assert chart.take_ahead() is None
+
+
+@pytest.mark.parametrize("view", ["2", "3"], ids=["dashboard", "layers"])
+async def test_nothing_is_kept_once_nobody_presses_keys(
+    finished: Path, view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with screen([finished], size=(160, 48)) as pilot:
+        await press(pilot, view, "plus", "l")
+        await drawn_ahead(pilot)
+        shown = main_screen(pilot).stage.view
+        assert kept_ahead(shown)
+        pilot.app._tidy()
+        assert kept_ahead(shown), "a key was just pressed"
+        monkeypatch.setattr(app, "QUIET_SECONDS", 0.0)
+        pilot.app._tidy()
+        assert not kept_ahead(shown)
+        await pilot.press("l")
 
 
 async def test_an_error_while_drawing_ahead_changes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:

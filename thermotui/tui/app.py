@@ -157,6 +157,7 @@ class WatchApp(App[None]):
             # Of another size nearly every entry is another one.
             empty_caches(0 if self._resized else MAXIMUM_ENTRIES)
             self._resized = False
+            self.main.stage.view.forget_ahead()
             empty_large_widget_caches(self.main)
             gc.collect()
             give_back_free_pages()

@@ -47,6 +47,10 @@ class LinkedWidget(CellWidget):
 
     def forget_frame(self) -> None:
         super().forget_frame()
+        self.forget_ahead()
+
+    def forget_ahead(self) -> None:
+        """Keep nothing of what was drawn ahead."""
         self._ahead.clear()
 
     def let_go(self) -> None:

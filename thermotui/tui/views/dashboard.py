@@ -131,9 +131,13 @@ class Dashboard(View):
         """All charts, without looking for them among everything else."""
         return self._charts.values()
 
+    def forget_ahead(self) -> None:
+        super().forget_ahead()
+        self._made.clear()
+        self.query_one(LayerPanel).forget_ahead()
+
     def put_away(self) -> None:
         super().put_away()
-        self._made.clear()
         self.query_one(LayerPanel).put_away()
         self.query_one(AlertTable).set_reactive(AlertTable.snapshot, None)
 

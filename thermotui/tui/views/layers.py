@@ -149,8 +149,8 @@ class LayersView(View):
             yield
             draw_ahead([(curve, shown)], self._view, steps)
 
-    def put_away(self) -> None:
-        super().put_away()
+    def forget_ahead(self) -> None:
+        super().forget_ahead()
         self._made.clear()
         self._curves.clear()
 

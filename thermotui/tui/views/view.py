@@ -16,6 +16,7 @@ from thermotui.analysis.snapshot import Query, RunSnapshot
 from thermotui.tui.attention import Snooze
 from thermotui.tui.charts.cells import CellWidget
 from thermotui.tui.charts.chart import Chart
+from thermotui.tui.charts.linked import LinkedWidget
 from thermotui.tui.charts.model import Scale
 from thermotui.tui.charts.raster import Mode
 from thermotui.tui.strips import forget_strips
@@ -84,9 +85,16 @@ class View(Backdrop):
         """All charts of the view, in its order."""
         return self.query(Chart)
 
+    def forget_ahead(self) -> None:
+        """Keep nothing of what was drawn ahead: nobody presses keys."""
+        for widget in self.walk_children(Widget):
+            if isinstance(widget, LinkedWidget):
+                widget.forget_ahead()
+
     def put_away(self) -> None:
         """Let go of the runs shown, once another view is: it gets what is known when it is shown again."""
         self.set_reactive(View.snapshots, ())
+        self.forget_ahead()
         for widget in self.walk_children(Widget):
             forget_strips(widget)
             if isinstance(widget, CellWidget):

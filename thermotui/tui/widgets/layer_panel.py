@@ -140,10 +140,14 @@ class LayerPanel(Backdrop):
             [(self.query_one(LayerSparklines), self._made.of(snapshot, TEMPERATURES, "Temperature"))], self._view, steps
         )
 
+    def forget_ahead(self) -> None:
+        """Let go of what was made of the runs that may be next."""
+        self._made.clear()
+
     def put_away(self) -> None:
         """Let go of the run shown: the panel is out of sight, and told anew before it is back."""
         self.set_reactive(LayerPanel.snapshot, None)
-        self._made.clear()
+        self.forget_ahead()
         for rows in self.query(LayerSparklines):
             rows.forget_frame()
 
