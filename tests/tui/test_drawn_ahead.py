@@ -23,6 +23,9 @@ from thermotui.tui.charts.model import ChartData
 from thermotui.tui.made import MadeOnce
 from thermotui.tui.views.view import View
 
+IN_EACH_VIEW = pytest.mark.parametrize("view", ["2", "3"], ids=["dashboard", "layers"])
+"""Of those that keys move along the steps, by its key."""
+
 
 @contextmanager
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
@@ -57,7 +60,7 @@ async def drawn_ahead(pilot: Pilot[None]) -> None:
     raise AssertionError("nothing is drawn ahead")
 
 
-@pytest.mark.parametrize("view", ["2", "3"], ids=["dashboard", "layers"])
+@IN_EACH_VIEW
 async def test_after_a_pause_every_move_shows_what_was_drawn_ahead(
     finished: Path, view: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +73,7 @@ async def test_after_a_pause_every_move_shows_what_was_drawn_ahead(
             assert ways and set(ways) == {"ahead"}, key
 
 
-@pytest.mark.parametrize("view", ["2", "3"], ids=["dashboard", "layers"])
+@IN_EACH_VIEW
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_is_pressed_a_picture_drawn_ahead_is_the_one_to_show(
     finished: Path, view: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -206,7 +209,7 @@ async def test_after_another_frame_nothing_was_drawn_ahead(finished: Path, chang
             assert chart.take_ahead() is None
 
 
-@pytest.mark.parametrize("view", ["2", "3"], ids=["dashboard", "layers"])
+@IN_EACH_VIEW
 async def test_nothing_is_kept_once_nobody_presses_keys(
     finished: Path, view: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,24 +37,22 @@ def test_answers_with_curves_that_the_log_holds(finished: Path) -> None:
         assert again is not None and again.snapshots == ()
 
 
-@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes of one size only")
 @pytest.mark.parametrize("refused", [0, errno.EPERM, errno.EINVAL])
 def test_a_whole_answer_has_room_in_the_pipe_where_the_system_gives_it(
     finished: Path, refused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    control = fcntl.fcntl
+    sizes: list[int] = []
+    start = subprocess.Popen
 
-    def refusing(descriptor: int, command: int, argument: int = 0) -> int:
-        if command == fcntl.F_SETPIPE_SZ:
+    def starting(*arguments: Any, pipesize: int = -1, **options: Any) -> subprocess.Popen[bytes]:
+        sizes.append(pipesize)
+        if refused and pipesize > 0:
             raise OSError(refused, os.strerror(refused))
-        return control(descriptor, command, argument)
+        return start(*arguments, pipesize=pipesize, **options)
 
-    with monkeypatch.context() as patched:
-        if refused:
-            patched.setattr(fcntl, "fcntl", refusing)
-        process = ReadingProcess([finished])
-    with process:
-        assert (control(process._child.stdout, fcntl.F_GETPIPE_SZ) >= AT_ONCE) is not bool(refused)
+    monkeypatch.setattr(subprocess, "Popen", starting)
+    with ReadingProcess([finished]) as process:
+        assert sizes == ([AT_ONCE, -1] if refused else [AT_ONCE])
         assert process.ask(Query()) is not None
 
 
