@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.devices import DEVICES
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from trainers.checkpoint import checkpoint_path
@@ -49,8 +50,6 @@ SMALL: dict[str, dict[str, Any]] = {
 
 CLASSIC = ("gaussian", "softmax")
 """Families whose figures are exact, or mean over fixed inputs: all identities hold to rounding."""
-
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 STREAMS = ("steps", "thermo", "reservoir", "autocorrelation", "members")
 

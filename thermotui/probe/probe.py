@@ -140,6 +140,7 @@ class Probe:
             seed=seed,
             at_once=world > 1,
             norms=self._figures.norms,
+            general=self._figures.general,
             on_gradients=self._read_gradients,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
