@@ -6,6 +6,7 @@ from one θ_0 and differ in their batches alone, drawn with replacement.
 
 from __future__ import annotations
 
+import pickle
 import signal
 import time
 import uuid
@@ -287,7 +288,18 @@ class BatchSizeRun:
         checkpoint = self.config.checkpoint(self.batch_size)
         if not path.exists():
             return RunLogWriter.create(path, self._header())
-        state = torch.load(checkpoint, weights_only=True)
+        try:
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{checkpoint}: is no checkpoint, or a damaged one; remove {path} to run afresh."
+            ) from error
+        device = self._test.device.type
+        made_on = state.get("device", device)
+        if made_on != device:
+            raise InputError(
+                f"{checkpoint} was made on {made_on}, this is {device}: continue it with --device {made_on}."
+            )
         if state["config"] != self._identity():
             raise InputError(f"{checkpoint} was made with other options; give the same ones to continue it.")
         shapes = [parameter.shape for parameter in self.family.module.parameters()]
@@ -312,6 +324,7 @@ class BatchSizeRun:
         torch.save(
             {
                 "step": step,
+                "device": self._test.device.type,
                 "config": self._identity(),
                 "parameters": [p.detach() for p in self.family.module.parameters()],
                 "batches": self._batches.get_state(),

@@ -105,6 +105,13 @@ def _built(family: str, config: TrainConfig, options: Any) -> Training:
 
 
 def _restore(training: Training, checkpoint: dict[str, Any], log: Path) -> None:
+    device = training.device.type
+    # The random numbers of another kind of device cannot go on here.
+    saved_on = checkpoint.get("device", device)
+    if saved_on != device:
+        raise InputError(
+            f"{checkpoint_path(log)}: was saved on {saved_on}, this is {device}; resume the run on {saved_on}."
+        )
     try:
         training.load_state_dict(checkpoint)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:

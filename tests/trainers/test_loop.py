@@ -186,6 +186,9 @@ def test_checkpoints_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     torch.save(torch.load(io.BytesIO(whole)) | {"monitor": {}}, own)
     with pytest.raises(InputError, match="another version"):
         resume(tmp_path / "a.h5", 20, lambda progress: None)
+    torch.save(torch.load(io.BytesIO(whole)) | {"device": "cuda"}, own)
+    with pytest.raises(InputError, match=r"a\.checkpoint: was saved on cuda, this is cpu; resume the run on cuda"):
+        resume(tmp_path / "a.h5", 20, lambda progress: None)
     own.unlink()
     with pytest.raises(InputError, match="no checkpoint"):
         resume(tmp_path / "a.h5", 20, lambda progress: None)

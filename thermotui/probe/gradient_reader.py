@@ -106,7 +106,8 @@ class GradientReader:
         at_once = wanted.squares and not self._by_dots
         once_more = at_once or wanted.pairing or wanted.copies or bool(self.differenced)
         gradients: dict[int, Tensor] = {}
-        vectors: list[tuple[Tensor, Tensor]] = []
+        vectors: list[Tensor] = []
+        places_of_vectors: list[Tensor] = []
         # One tensor after the other, so that the second look at it finds it in the processor's cache.
         for position in positions:
             gradient = parameters[position].grad
@@ -122,7 +123,8 @@ class GradientReader:
                 if self._by_dots:
                     projected.copy_(gradient)
                 else:
-                    vectors.append((projected, gradient))
+                    vectors.append(gradient)
+                    places_of_vectors.append(projected)
             elif wanted.projections:
                 torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
             if dots and square is not None:
@@ -130,7 +132,7 @@ class GradientReader:
             if once_more:
                 gradients[position] = gradient
         if vectors:
-            torch._foreach_copy_(*map(list, zip(*vectors, strict=True)))
+            torch._foreach_copy_(places_of_vectors, vectors)
         if gradients:
             self._look_again(gradients, places, scale)
 

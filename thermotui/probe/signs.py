@@ -18,12 +18,12 @@ class RandomSigns:
         self._used = 0
 
     def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """[rows, columns] of `dtype`."""
+        """[rows, columns] of `dtype`, a column after the other, as a device's products with few columns want them."""
         count = rows * columns
         if self._used + count > len(self._drawn) or self._drawn.dtype is not dtype:
             self._draw(max(count, DRAWN_AT_ONCE), dtype)
         first, self._used = self._used, self._used + count
-        return self._drawn[first : self._used].view(rows, columns)
+        return self._drawn[first : self._used].view(columns, rows).mT
 
     def _draw(self, count: int, dtype: torch.dtype) -> None:
         # Memory of its own each time: whoever took the last ones may still read them.
