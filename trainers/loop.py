@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from thermotui.detect.alert import Alert
@@ -127,7 +128,9 @@ def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: boo
     saved = time.monotonic()
     reason = ""
     checkpoints = Checkpoints(writer)
-    with catching() as wish:
+    # The numbers of a run that diverges leave the range of floats: the log has them as they are and the alerts tell of
+    # them, numpy's warnings would only fill the terminal.
+    with catching() as wish, np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if not begun:
             training.begin()
             _flush(training, writer)

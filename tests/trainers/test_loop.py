@@ -238,6 +238,16 @@ def test_a_diverged_run_goes_on_or_stops_as_told(tmp_path: Path) -> None:
         assert reader.state().state == "interrupted"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("learning_rate", [30.0, 1e6])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_run_that_goes_astray_is_told_of_by_alerts_and_not_by_warnings_of_numpy(
+    family: str, learning_rate: float, tmp_path: Path
+) -> None:
+    values = {"reservoir_stride": 5, "full_stride": 10, "stride": 2}
+    assert run(family, tmp_path / "a.h5", learning_rate=learning_rate, **values).state == "finished"
+
+
 def test_a_run_stops_on_an_alert_that_is_raised_when_already_over(tmp_path: Path) -> None:
     options: dict[str, Any] = {"batch_size": 32, "stop_on": ("temperature_jump",), "reservoir_stride": 2}
     outcome = run("softmax", tmp_path / "a.h5", **options, learning_rate=0.02, steps=1500)
