@@ -81,6 +81,13 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
     checkpoint = None if unborn else load_checkpoint(log, header)
     config, options = from_flat(header.family, header.config)
     config = replace(config, steps=steps or max(config.steps, header.steps))
+    if checkpoint is not None:
+        # Its random numbers go on only on the kind of device that they began on, whichever `auto` would take here.
+        config = replace(config, device=checkpoint.get("device", config.device))
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"{checkpoint_path(log)}: was saved on cuda, which PyTorch does not find here; resume where it does."
+            )
     if checkpoint is not None and checkpoint["step"] >= config.steps:
         raise InputError(
             f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
@@ -106,13 +113,6 @@ def _built(family: str, config: TrainConfig, options: Any) -> Training:
 
 
 def _restore(training: Training, checkpoint: dict[str, Any], log: Path) -> None:
-    device = training.device.type
-    # The random numbers of another kind of device cannot go on here.
-    saved_on = checkpoint.get("device", device)
-    if saved_on != device:
-        raise InputError(
-            f"{checkpoint_path(log)}: was saved on {saved_on}, this is {device}; resume the run on {saved_on}."
-        )
     try:
         training.load_state_dict(checkpoint)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:

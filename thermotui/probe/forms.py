@@ -70,12 +70,6 @@ class Outer:
         """Rᵀg_n for R [o, k]: [n, k, i] (with groups [n, g, k, i])."""
         return (self.deltas @ directions).mT @ self.activations
 
-    def sketch_with_shift(self, directions: Tensor) -> Tensor:
-        """‖Rᵀ[g_n | Σ_t δ_nt]‖ by column, [n, k]: of the weight and the bias, by the products that the weight needs."""
-        projected = self.deltas @ directions
-        columns = torch.hypot(norm(projected.mT @ self.activations, dim=-1), projected.sum(-2))
-        return norm(columns, dim=1) if columns.dim() > 2 else columns
-
     @property
     def exact_cost(self) -> float:
         """Multiplications a sample."""
@@ -143,57 +137,20 @@ class Direct:
         return torch.einsum("no...,ok->nk...", self.gradient, directions)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """g_n = Σ_t δ_nt: the bias beside an `Outer`, of whose deltas it is made."""
-
-    deltas: Tensor
-
-    def added_up(self) -> Direct:
-        """The same, with the sum taken; groups lie in a row in the parameter."""
-        deltas = self.deltas
-        return Direct((deltas.squeeze(-2) if deltas.shape[-2] == 1 else deltas.sum(-2)).flatten(1))
-
-
 Form = Outer | Rows | Direct
-FormOrShift = Form | Shift
 
 
-def per_sample_norms(parameters: Sequence[Sequence[FormOrShift]], *, sketch: int, signs: RandomSigns) -> list[Norms]:
-    """The norms of some parameters, whose squares add up to those of their layer, each from all its uses in one pass.
+def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> Norms:
+    """‖Σ_uses g_n‖ of one parameter from all its uses in one forward pass.
 
     sketch: columns k; 0 for exact norms at any cost. A single use is exact where that costs at most twice the sketch;
-    several uses of a matrix are always sketched (k = 0: summed up in full). The sketch takes signs of its own at
-    every call; a bias beside a sketched weight is part of the weight's sketch.
+    several uses of a matrix are always sketched (k = 0: summed up in full). The sketch takes signs of its own at every
+    call.
     """
-    together = _weight_and_bias(parameters)
-    if together is not None and not _exact(together, sketch):
-        return [Norms(together.sketch_with_shift(signs.take(together.rows, sketch, together.deltas.dtype)))]
-    return [
-        _norms([use.added_up() if isinstance(use, Shift) else use for use in uses], sketch, signs)
-        for uses in parameters
-    ]
-
-
-def _weight_and_bias(parameters: Sequence[Sequence[FormOrShift]]) -> Outer | None:
-    """The weight's form, where the parameters are a weight used once and the bias beside it."""
-    forms = [use for uses in parameters for use in uses]
-    if len(parameters) != 2 or len(forms) != 2:
-        return None
-    weights = [form for form in forms if isinstance(form, Outer)]
-    biases = [form for form in forms if isinstance(form, Shift)]
-    return weights[0] if weights and biases and weights[0].deltas is biases[0].deltas else None
-
-
-def _exact(form: Form, sketch: int) -> bool:
-    return sketch == 0 or form.exact_cost <= 2 * form.sketch_cost(sketch)
-
-
-def _norms(uses: Sequence[Form], sketch: int, signs: RandomSigns) -> Norms:
     if len(uses) > 1 and all(isinstance(form, Direct) for form in uses):
         return Direct(torch.stack([f.gradient for f in uses if isinstance(f, Direct)]).sum(0)).norms()
     single = uses[0]
-    if len(uses) == 1 and _exact(single, sketch):
+    if len(uses) == 1 and (sketch == 0 or single.exact_cost <= 2 * single.sketch_cost(sketch)):
         return single.norms()
     deltas = single.gradient if isinstance(single, Direct) else single.deltas
     if sketch == 0:

@@ -17,6 +17,8 @@ from thermotui.probe.rows import Rows
 MOST_STEPS = 32
 MOST_VALUES = 2**20
 """Norms that may wait."""
+STEADY = 4
+"""Steps of one shape in a row for which room is made: that takes as long as summing up a few by themselves."""
 
 
 class Kind(NamedTuple):
@@ -27,10 +29,14 @@ class Kind(NamedTuple):
     squared: bool
 
 
+Shape = tuple[list[Kind], list[tuple[torch.Size, torch.dtype]]]
+
+
 class GeneralNorms:
     """Norms of steps whose layers have one part each, all of the same samples, and their sums; a layer may have none.
 
-    They wait as [steps, norms, n], and where they are sketched as [steps, sketches, n, k].
+    Only steps of the shape that has been steady wait: an epoch's last batch, or sequences of any length, do not. They
+    wait as [steps, norms, n], and where they are sketched as [steps, sketches, n, k].
     """
 
     def __init__(self, layers: int, sums: Rows) -> None:
@@ -39,8 +45,10 @@ class GeneralNorms:
         self._sums = sums
         self._places: list[int] = []
         self._kinds: list[Kind] = []
-        self._shapes: list[torch.Size] = []
-        self._dtype: torch.dtype | None = None
+        self._shape: Shape | None = None
+        """Of the steps that there is room for."""
+        self._last: Shape | None = None
+        self._in_a_row = 0
         self._slots: list[list[Tensor]] = []
         """By step, where the norms go: those of single columns, then those of sketches."""
 
@@ -56,16 +64,11 @@ class GeneralNorms:
                 kinds.append(Kind(layer, one.sketched, one.squared))
                 (sketched if one.sketched else single).append(one.values)
         values = single + sketched
-        if not values:
+        shape = kinds, [(value.shape, value.dtype) for value in values]
+        if shape == self._shape:
+            self._in_a_row = 0
+        elif not self._becomes_steady(shape, single, sketched):
             return False
-        shapes = [value.shape for value in values]
-        if kinds != self._kinds or shapes != self._shapes or values[0].dtype is not self._dtype:
-            if len({(len(value), value.dtype) for value in values}) > 1:
-                return False
-            self.settle()
-            if kinds != self._kinds:
-                self._arrange(kinds, values[0].device)
-            self._make_room(single, sketched)
         torch._foreach_copy_(self._slots[len(self._places)], values)
         return True
 
@@ -82,8 +85,22 @@ class GeneralNorms:
             self._sums.extend(self._places, self._totals(self._single[:count], self._sketched[:count]))
             self._places.clear()
 
+    def _becomes_steady(self, shape: Shape, single: list[Tensor], sketched: list[Tensor]) -> bool:
+        """Whether there is room for steps of this shape from now on."""
+        self._in_a_row = self._in_a_row + 1 if shape == self._last else 1
+        self._last = shape
+        kinds, values = shape
+        if self._in_a_row < STEADY or len({(size[0], dtype) for size, dtype in values}) != 1:
+            return False
+        self.settle()
+        if kinds != self._kinds:
+            self._arrange(kinds, (single + sketched)[0].device)
+        self._make_room(single, sketched)
+        self._shape = shape
+        return True
+
     def _arrange(self, kinds: list[Kind], device: torch.device) -> None:
-        """What the sums need to know of the norms, brought to the device: once, unless the kinds change."""
+        """What the sums need to know of the norms, on the device: the host waits, once unless the kinds change for good."""
         self._kinds = kinds
         self._single_rows, self._sketched_rows = (
             torch.tensor([kind.layer for kind in kinds if kind.sketched is which], dtype=torch.int64, device=device)
@@ -100,7 +117,6 @@ class GeneralNorms:
         like = values[0]
         columns = sketched[0].shape[1] if sketched else 1
         steps = max(min(MOST_STEPS, MOST_VALUES // max(sum(value.numel() for value in values), 1)), 1)
-        self._shapes, self._dtype = [value.shape for value in values], like.dtype
         self._single = like.new_empty(steps, len(single), len(like))
         self._sketched = like.new_empty(steps, len(sketched), len(like), columns)
         pairs = zip(self._single, self._sketched, strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermotui.probe.forms import FormOrShift, Norms, per_sample_norms
+from thermotui.probe.forms import Form, Norms, sample_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
 from thermotui.probe.rules import as_float
@@ -58,7 +58,7 @@ def general_part(part: Part | LinearPart, bias: float) -> Part:
 
 def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: RandomSigns) -> tuple[Part, str]:
     """A layer's norms from all its calls in one pass by the rules of its modules, and what the estimator is called."""
-    forms: dict[int, list[FormOrShift]] = {}
+    forms: dict[int, list[Form]] = {}
     for site, (args, kwargs), deltas in calls:
         if site.rule is None:
             raise UnreadableError("its module has no rule")
@@ -68,7 +68,7 @@ def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: Ra
             parameter = site.parameters.get(name)
             if parameter is not None:
                 forms.setdefault(id(parameter), []).append(form)
-    norms = per_sample_norms(list(forms.values()), sketch=sketch, signs=signs)
+    norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
     return Part(tuple(norms)), estimator
 

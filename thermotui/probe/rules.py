@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thermotui.probe.forms import Direct, FormOrShift, Outer, Rows, Shift
+from thermotui.probe.forms import Direct, Form, Outer, Rows
 
-Rule = Callable[[nn.Module, Tensor, Tensor], dict[str, FormOrShift]]
+Rule = Callable[[nn.Module, Tensor, Tensor], dict[str, Form]]
 
 
 def rule_for(module: nn.Module) -> Rule | None:
@@ -34,21 +34,21 @@ def _positions(tensor: Tensor) -> Tensor:
     return tensor.flatten(1, -2) if tensor.dim() > 2 else tensor.unsqueeze(1)
 
 
-def _linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     positions = _positions(deltas)
-    forms: dict[str, FormOrShift] = {"weight": Outer(_positions(inputs), positions)}
+    forms: dict[str, Form] = {"weight": Outer(_positions(inputs), positions)}
     if module.bias is not None:
-        forms["bias"] = Shift(positions)
+        forms["bias"] = Direct(deltas if deltas.dim() == 2 else positions.sum(1))
     return forms
 
 
-def _transposed_linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _transposed_linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     """y = xW + b: the weight's gradient is the transpose of a linear layer's."""
     deltas = _positions(deltas)
     return {"weight": Outer(deltas, _positions(inputs)), "bias": Direct(deltas.sum(1))}
 
 
-def _convolution(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _convolution(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     if not isinstance(module, nn.Conv1d | nn.Conv2d):
         raise TypeError(f"no convolution of one or two dimensions: {type(module).__name__}")
     kernel, dilation, stride = (_pair(v) for v in (module.kernel_size, module.dilation, module.stride))
@@ -64,10 +64,9 @@ def _convolution(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str,
     samples, groups = inputs.shape[0], module.groups
     patches = patches.view(samples, groups, -1, patches.shape[-1]).mT
     outputs = deltas.flatten(2)
-    by_group = outputs.view(samples, groups, -1, outputs.shape[-1]).mT
-    forms: dict[str, FormOrShift] = {"weight": Outer(patches, by_group)}
+    forms: dict[str, Form] = {"weight": Outer(patches, outputs.view(samples, groups, -1, outputs.shape[-1]).mT)}
     if module.bias is not None:
-        forms["bias"] = Shift(by_group)
+        forms["bias"] = Direct(outputs.sum(2))
     return forms
 
 
@@ -75,7 +74,7 @@ def _pair(values: tuple[int, ...], fill: int = 1) -> tuple[int, int]:
     return (fill, values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-def _embedding(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _embedding(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     if not isinstance(module, nn.Embedding):
         raise TypeError(f"no embedding: {type(module).__name__}")
     ids = inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
@@ -85,11 +84,11 @@ def _embedding(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, F
     return {"weight": Rows(ids, deltas, module.num_embeddings)}
 
 
-def _affine(normalised: Tensor, deltas: Tensor, first: int, module: nn.Module) -> dict[str, FormOrShift]:
+def _affine(normalised: Tensor, deltas: Tensor, first: int, module: nn.Module) -> dict[str, Form]:
     """Scale and shift over the axes from `first` on; all axes between the samples and those add up."""
     summed = tuple(range(1, first))
     # In place: making room for another tensor of that size takes longer than the product.
-    forms: dict[str, FormOrShift] = {"weight": Direct(_sum(normalised.mul_(deltas), summed))}
+    forms: dict[str, Form] = {"weight": Direct(_sum(normalised.mul_(deltas), summed))}
     if getattr(module, "bias", None) is not None:
         forms["bias"] = Direct(_sum(deltas, summed))
     return forms
@@ -99,21 +98,21 @@ def _sum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
     return values.sum(axes) if axes else values
 
 
-def _layer_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _layer_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     if not isinstance(module, nn.LayerNorm):
         raise TypeError(f"no layer norm: {type(module).__name__}")
     normalised = F.layer_norm(inputs, module.normalized_shape, eps=module.eps)
     return _affine(normalised, deltas, inputs.dim() - len(module.normalized_shape), module)
 
 
-def _rms_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _rms_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     if not isinstance(module, nn.RMSNorm):
         raise TypeError(f"no RMS norm: {type(module).__name__}")
     normalised = F.rms_norm(inputs, list(module.normalized_shape), eps=module.eps)
     return _affine(normalised, deltas, inputs.dim() - len(module.normalized_shape), module)
 
 
-def _group_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, FormOrShift]:
+def _group_norm(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     if not isinstance(module, nn.GroupNorm):
         raise TypeError(f"no group norm: {type(module).__name__}")
     normalised = F.group_norm(inputs, module.num_groups, eps=module.eps)
