@@ -100,7 +100,7 @@ class GeneralNorms:
         return True
 
     def _arrange(self, kinds: list[Kind], device: torch.device) -> None:
-        """What the sums need to know of the norms, on the device: the host waits, once unless the kinds change for good."""
+        """Bring to the device what the sums need to know of the norms: the host waits, once unless the kinds change."""
         self._kinds = kinds
         self._single_rows, self._sketched_rows = (
             torch.tensor([kind.layer for kind in kinds if kind.sketched is which], dtype=torch.int64, device=device)
