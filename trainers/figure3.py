@@ -6,6 +6,7 @@ from one θ_0 and differ in their batches alone, drawn with replacement.
 
 from __future__ import annotations
 
+import pickle
 import signal
 import time
 import uuid
@@ -287,19 +288,31 @@ class BatchSizeRun:
         checkpoint = self.config.checkpoint(self.batch_size)
         if not path.exists():
             return RunLogWriter.create(path, self._header())
-        state = torch.load(checkpoint, weights_only=True)
+        try:
+            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            self._restore(state, checkpoint)
+        # What torch, pickle and a state of another form say.
+        except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.PickleError) as error:
+            raise InputError(
+                f"{checkpoint}: is no checkpoint of this version, or a damaged one; remove {path} to run afresh."
+            ) from error
+        return RunLogWriter.resume(path, self._step - 1)
+
+    def _restore(self, state: dict[str, Any], checkpoint: Path) -> None:
+        made_on, device = state["device"], self._test.device.type
+        if made_on != device:
+            raise InputError(f"{checkpoint}: was made on {made_on}, this is {device}; resume with --device {made_on}.")
         if state["config"] != self._identity():
             raise InputError(f"{checkpoint} was made with other options; give the same ones to continue it.")
-        shapes = [parameter.shape for parameter in self.family.module.parameters()]
-        if shapes != [value.shape for value in state["parameters"]]:
-            raise InputError(f"{checkpoint} is of another version of this program and cannot be continued.")
+        parameters, values = list(self.family.module.parameters()), list(state["parameters"])
+        if [parameter.shape for parameter in parameters] != [value.shape for value in values]:
+            raise ValueError("parameters of other shapes")
         with torch.no_grad():
-            for parameter, value in zip(self.family.module.parameters(), state["parameters"], strict=True):
+            for parameter, value in zip(parameters, values, strict=True):
                 parameter.copy_(value)
         self._batches.set_state(state["batches"])
         self._side.set_state(state["side"])
-        self._step = state["step"]
-        return RunLogWriter.resume(path, self._step - 1)
+        self._step = int(state["step"])
 
     def _save(self, log: RunLogWriter, step: int) -> None:
         """A checkpoint of the state before the measurement at `step`, about every minute."""
@@ -312,6 +325,7 @@ class BatchSizeRun:
         torch.save(
             {
                 "step": step,
+                "device": self._test.device.type,
                 "config": self._identity(),
                 "parameters": [p.detach() for p in self.family.module.parameters()],
                 "batches": self._batches.get_state(),

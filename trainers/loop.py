@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from thermotui.detect.alert import Alert
@@ -80,6 +81,13 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
     checkpoint = None if unborn else load_checkpoint(log, header)
     config, options = from_flat(header.family, header.config)
     config = replace(config, steps=steps or max(config.steps, header.steps))
+    if checkpoint is not None:
+        # Its random numbers go on only on the kind of device that they began on, whichever `auto` would take here.
+        config = replace(config, device=checkpoint.get("device", config.device))
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"{checkpoint_path(log)}: was saved on cuda, which PyTorch does not find here; resume where it does."
+            )
     if checkpoint is not None and checkpoint["step"] >= config.steps:
         raise InputError(
             f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
@@ -120,7 +128,9 @@ def _run(training: Training, writer: RunLogWriter, report: Report, *, begun: boo
     saved = time.monotonic()
     reason = ""
     checkpoints = Checkpoints(writer)
-    with catching() as wish:
+    # The numbers of a run that diverges leave the range of floats: the log has them as they are and the alerts tell of
+    # them, numpy's warnings would only fill the terminal.
+    with catching() as wish, np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         if not begun:
             training.begin()
             _flush(training, writer)

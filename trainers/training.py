@@ -132,6 +132,7 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the coming steps and rows depend on; to be taken when all rows have been logged."""
         return {
+            "device": self.device.type,
             "step": self.step,
             "learning_rate": self._rate,
             "module": self.family.module.state_dict(),
@@ -144,7 +145,7 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue exactly where `state_dict` was taken."""
+        """Continue exactly where `state_dict` was taken, on a device of the same kind."""
         self.step, self._rate = state["step"], state["learning_rate"]
         self.family.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])

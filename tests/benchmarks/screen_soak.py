@@ -204,8 +204,8 @@ def soak(folder: Path, minutes: float, interval: float, pace: float, seed: int, 
     taken = sorted(latencies.taken)
     for name, number in (("screen", 0), ("reader", 1)):
         start = (settled or measured[0])[number]
-        print(f"{name}: {start:.1f} MB after {min(SETTLED_MINUTES, minutes):.0f} min, {end[number]:.1f} MB at the end, "
-              f"growth {end[number] - start:+.1f} MB")  # fmt: skip
+        print(f"{name}: {start:.2f} MB after {min(SETTLED_MINUTES, minutes):.0f} min, {end[number]:.2f} MB at the end, "
+              f"growth {end[number] - start:+.2f} MB")  # fmt: skip
     print(f"keys, clicks, sizes: {presses}; exit status {status}; faults: {len(faults)}")
     for fault in sorted(faults):
         print(f"    {fault}")

@@ -65,7 +65,7 @@ def cnn() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(2, 6, 3, padding="same", dilation=2),
         nn.ReLU(),
-        nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=2, bias=False),
+        nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=2),
         nn.GroupNorm(2, 6),
         nn.Flatten(2),
         nn.Conv1d(6, 4, 3, padding=1),

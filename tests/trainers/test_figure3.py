@@ -70,6 +70,27 @@ def test_resumed_run_is_the_uninterrupted_one(finished: list[Path], tmp_path: Pa
     checkpoint = config.checkpoint(10).rename(tmp_path / "aside")
     with pytest.raises(InputError, match="ends at step 66 and its checkpoint is gone"):
         run_figure3(config, resume=True)
+    whole = torch.load(checkpoint)
+    halved = checkpoint.read_bytes()[: checkpoint.stat().st_size // 2]
+    for damaged in (
+        halved,
+        b"",
+        b"hello world\n",
+        [1],
+        {},
+        *({k: v for k, v in whole.items() if k != key} for key in whole),
+    ):
+        if isinstance(damaged, bytes):
+            config.checkpoint(10).write_bytes(damaged)
+        else:
+            torch.save(damaged, config.checkpoint(10))
+        with pytest.raises(
+            InputError, match=r"b10\.pt: is no checkpoint of this version, or a damaged one; remove .*b10"
+        ):
+            run_figure3(config, resume=True)
+    torch.save(whole | {"device": "elsewhere"}, config.checkpoint(10))
+    with pytest.raises(InputError, match="was made on elsewhere"):
+        run_figure3(config, resume=True)
     checkpoint.rename(config.checkpoint(10))
     for resumed, whole in zip(run_figure3(config, resume=True), finished, strict=True):
         for name in ("steps", "members", "reservoir", "autocorrelation"):

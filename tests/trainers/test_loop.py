@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.devices import DEVICES
 from thermotui.errors import InputError
 from thermotui.runlog.reader import RunLogReader
 from trainers.checkpoint import checkpoint_path
@@ -49,8 +50,6 @@ SMALL: dict[str, dict[str, Any]] = {
 
 CLASSIC = ("gaussian", "softmax")
 """Families whose figures are exact, or mean over fixed inputs: all identities hold to rounding."""
-
-DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 STREAMS = ("steps", "thermo", "reservoir", "autocorrelation", "members")
 
@@ -187,6 +186,9 @@ def test_checkpoints_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     torch.save(torch.load(io.BytesIO(whole)) | {"monitor": {}}, own)
     with pytest.raises(InputError, match="another version"):
         resume(tmp_path / "a.h5", 20, lambda progress: None)
+    torch.save(torch.load(io.BytesIO(whole)) | {"device": "cuda"}, own)
+    with pytest.raises(InputError, match=r"a\.checkpoint: was saved on cuda, which PyTorch does not find"):
+        resume(tmp_path / "a.h5", 20, lambda progress: None)
     own.unlink()
     with pytest.raises(InputError, match="no checkpoint"):
         resume(tmp_path / "a.h5", 20, lambda progress: None)
@@ -234,6 +236,16 @@ def test_a_diverged_run_goes_on_or_stops_as_told(tmp_path: Path) -> None:
     assert outcome.message.startswith("stopped on non_finite at step")
     with RunLogReader(tmp_path / "b.h5") as reader:
         assert reader.state().state == "interrupted"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("learning_rate", [30.0, 1e6])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_run_that_goes_astray_is_told_of_by_alerts_and_not_by_warnings_of_numpy(
+    family: str, learning_rate: float, tmp_path: Path
+) -> None:
+    values = {"reservoir_stride": 5, "full_stride": 10, "stride": 2}
+    assert run(family, tmp_path / "a.h5", learning_rate=learning_rate, **values).state == "finished"
 
 
 def test_a_run_stops_on_an_alert_that_is_raised_when_already_over(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class GradientProjection:
         common = functools.reduce(torch.promote_types, (parameter.dtype for parameter in everything))
 
         def signs(rows: int, columns: int, like: Tensor, dtype: torch.dtype) -> Tensor:
-            bits = torch.randint(0, 2, (rows, columns), generator=generator)
+            bits = torch.randint(0, 2, (rows, columns), generator=generator, device="cpu")
             return (2 * bits - 1).to(device=like.device, dtype=dtype)
 
         self.member_axis = member_axis

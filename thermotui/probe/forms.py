@@ -1,7 +1,7 @@
-"""The forms in which backpropagation leaves per-sample gradients of one parameter, and their squared norms.
+"""The forms in which backpropagation leaves per-sample gradients of one parameter, and their norms.
 
 A parameter used once keeps its form and the cheapest exact route is taken; where exactness is too dear, or forms of
-several uses have to be added, a random sketch Rᵀg_n of the output side gives unbiased norms.
+several uses have to be added, a random sketch Rᵀg_n of the output side gives unbiased squares.
 """
 
 from __future__ import annotations
@@ -12,7 +12,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thermotui.probe.gradient_norms import gram_squared_norms, linear_squared_norms
+from thermotui.probe.gradient_norms import gram_squared_norms
+from thermotui.probe.signs import RandomSigns
+
+# Half the time of squaring and adding up.
+norm = torch.linalg.vector_norm
+
+
+@dataclass(frozen=True)
+class Norms:
+    """‖g_n‖ of some parameters, [n], or ‖Rᵀg_n‖ by column of a sketch, [n, k]: the mean of their squares is ‖g_n‖²."""
+
+    values: Tensor
+    squared: bool = False
+    """Whether they are squared already, which those of a sketch never are."""
+
+    @property
+    def sketched(self) -> bool:
+        """Whether they are those of a sketch."""
+        return self.values.dim() == 2
+
+    @property
+    def squares(self) -> Tensor:
+        """Like `values`."""
+        return self.values if self.squared else self.values.square()
 
 
 @dataclass(frozen=True)
@@ -31,17 +54,17 @@ class Outer:
         """o."""
         return self.deltas.shape[-1]
 
-    def norms(self) -> Tensor:
-        """‖g_n‖², [n], by the cheaper of the two exact routes."""
+    def norms(self) -> Norms:
+        """By the cheaper of the two exact routes."""
         positions, inputs = self.activations.shape[-2:]
         outputs = self.deltas.shape[-1]
         if positions == 1:
-            norms = linear_squared_norms(self.activations.squeeze(-2), self.deltas.squeeze(-2), bias=False)
-        elif positions * (inputs + outputs) <= inputs * outputs:
-            norms = gram_squared_norms(self.activations, self.deltas, bias=False)
-        else:
-            norms = (self.deltas.mT @ self.activations).square().sum((-2, -1))
-        return norms.flatten(1).sum(1) if norms.dim() > 1 else norms
+            sides = (norm(side.squeeze(-2), dim=-1) for side in (self.activations, self.deltas))
+            return Norms(_over_groups(torch.mul(*sides)))
+        if positions * (inputs + outputs) > inputs * outputs:
+            return Norms(_over_groups(norm(self.deltas.mT @ self.activations, dim=(-2, -1))))
+        squares = gram_squared_norms(self.activations, self.deltas, bias=False)
+        return Norms(squares.flatten(1).sum(1) if squares.dim() > 1 else squares, squared=True)
 
     def sketch(self, directions: Tensor) -> Tensor:
         """Rᵀg_n for R [o, k]: [n, k, i] (with groups [n, g, k, i])."""
@@ -67,12 +90,12 @@ class Rows:
     deltas: Tensor
     rows: int
 
-    def norms(self) -> Tensor:
-        """‖g_n‖², [n]: positions with the same id add up."""
+    def norms(self) -> Norms:
+        """Positions with the same id add up."""
         if self.ids.shape[1] == 1:
-            return self.deltas.square().sum((1, 2))
+            return Norms(norm(self.deltas, dim=(1, 2)))
         same = self.ids.unsqueeze(2) == self.ids.unsqueeze(1)
-        return ((self.deltas @ self.deltas.mT) * same).sum((1, 2))
+        return Norms(((self.deltas @ self.deltas.mT) * same).sum((1, 2)), squared=True)
 
     def sketch(self, directions: Tensor) -> Tensor:
         """Rᵀg_n for R [rows, k]: [n, k, d]."""
@@ -101,9 +124,9 @@ class Direct:
         """Length of the parameter's first axis."""
         return self.gradient.shape[1]
 
-    def norms(self) -> Tensor:
-        """‖g_n‖², [n]."""
-        return self.gradient.flatten(1).square().sum(1)
+    def norms(self) -> Norms:
+        """Of what is there."""
+        return Norms(norm(self.gradient.flatten(1), dim=1))
 
     def sketch_cost(self, columns: int) -> float:
         """Multiplications a sample: it is summed up already."""
@@ -117,37 +140,24 @@ class Direct:
 Form = Outer | Rows | Direct
 
 
-@dataclass(frozen=True)
-class Norms:
-    """Squared norms [n], and where they are sketched their sums over the samples by column, [k]: k estimates of one."""
-
-    values: Tensor
-    columns: Tensor | None = None
-
-
-def squared_norms(forms: Sequence[Form], *, sketch: int, generator: torch.Generator) -> Norms:
-    """‖Σ_uses g_n‖² of one parameter from all its uses in one forward pass.
+def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> Norms:
+    """‖Σ_uses g_n‖ of one parameter from all its uses in one forward pass.
 
     sketch: columns k; 0 for exact norms at any cost. A single use is exact where that costs at most twice the sketch;
-    several uses of a matrix are always sketched (k = 0: summed up in full). The sketch is fresh at every call, drawn
-    from `generator`.
+    several uses of a matrix are always sketched (k = 0: summed up in full). The sketch takes signs of its own at every
+    call.
     """
-    if len(forms) > 1 and all(isinstance(form, Direct) for form in forms):
-        return Norms(Direct(torch.stack([f.gradient for f in forms if isinstance(f, Direct)]).sum(0)).norms())
-    single = forms[0]
-    if len(forms) == 1 and (sketch == 0 or single.exact_cost <= 2 * single.sketch_cost(sketch)):
-        return Norms(single.norms())
-    device = generator.device
-    dtype, rows = _dtype(single), single.rows
+    if len(uses) > 1 and all(isinstance(form, Direct) for form in uses):
+        return Direct(torch.stack([f.gradient for f in uses if isinstance(f, Direct)]).sum(0)).norms()
+    single = uses[0]
+    if len(uses) == 1 and (sketch == 0 or single.exact_cost <= 2 * single.sketch_cost(sketch)):
+        return single.norms()
+    deltas = single.gradient if isinstance(single, Direct) else single.deltas
     if sketch == 0:
-        directions = torch.eye(rows, device=device, dtype=dtype)
-        return Norms(_total(forms, directions).flatten(1).square().sum(1))
-    directions = torch.randint(0, 2, (rows, sketch), generator=generator, device=device, dtype=dtype).mul_(2).sub_(1)
-    # [n, …, k, i] → one estimate per column, each of variance-1 directions; their mean is the estimate. A norm takes
-    # half the time of squaring and adding up.
-    squares = torch.linalg.vector_norm(_total(forms, directions), dim=-1).square()
-    estimates = squares.flatten(1, -2).sum(1) if squares.dim() > 2 else squares
-    return Norms(estimates.mean(1), estimates.sum(0))
+        directions = torch.eye(single.rows, device=deltas.device, dtype=deltas.dtype)
+        return Norms(norm(_total(uses, directions).flatten(1), dim=1))
+    columns = norm(_total(uses, signs.take(single.rows, sketch, deltas.dtype)), dim=-1)
+    return Norms(norm(columns.flatten(1, -2), dim=1) if columns.dim() > 2 else columns)
 
 
 def _total(forms: Sequence[Form], directions: Tensor) -> Tensor:
@@ -157,5 +167,6 @@ def _total(forms: Sequence[Form], directions: Tensor) -> Tensor:
     return total
 
 
-def _dtype(form: Form) -> torch.dtype:
-    return form.gradient.dtype if isinstance(form, Direct) else form.deltas.dtype
+def _over_groups(norms: Tensor) -> Tensor:
+    """[n] from [n] or [n, g]."""
+    return norm(norms, dim=1) if norms.dim() > 1 else norms

@@ -106,6 +106,8 @@ class GradientReader:
         at_once = wanted.squares and not self._by_dots
         once_more = at_once or wanted.pairing or wanted.copies or bool(self.differenced)
         gradients: dict[int, Tensor] = {}
+        vectors: list[Tensor] = []
+        places_of_vectors: list[Tensor] = []
         # One tensor after the other, so that the second look at it finds it in the processor's cache.
         for position in positions:
             gradient = parameters[position].grad
@@ -118,13 +120,19 @@ class GradientReader:
             if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
                 gradient = _plain(gradient, dtype)
             if direction is None:
-                projected.copy_(gradient)
+                if self._by_dots:
+                    projected.copy_(gradient)
+                else:
+                    vectors.append(gradient)
+                    places_of_vectors.append(projected)
             elif wanted.projections:
                 torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
             if dots and square is not None:
                 square_into(square, gradient)
             if once_more:
                 gradients[position] = gradient
+        if vectors:
+            torch._foreach_copy_(places_of_vectors, vectors)
         if gradients:
             self._look_again(gradients, places, scale)
 

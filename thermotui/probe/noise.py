@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermotui.probe.forms import Form, squared_norms
+from thermotui.probe.forms import Form, Norms, sample_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
 from thermotui.probe.rules import as_float
+from thermotui.probe.signs import RandomSigns
 
 EXACT = "within the batch, exact norms"
 SKETCHED = "within the batch, random sketch"
@@ -28,11 +30,18 @@ variance of that sum as an estimate (the samples' spread and the sketch's), the 
 
 @dataclass(frozen=True)
 class Part:
-    """One micro-batch: ‖G_n‖² of the samples looked at, [m], each standing for `weight`, and the sketch's variance."""
+    """One micro-batch: norms of the m samples looked at, by groups of parameters, each sample standing for `weight`."""
 
-    values: Tensor
-    weight: float
-    sketch_variance: Tensor | None = None
+    norms: tuple[Norms, ...]
+    weight: float = 1.0
+
+    def squares(self) -> Tensor:
+        """‖G_n‖² of the whole layer, [m]."""
+        return _total([one.squares.mean(1) if one.sketched else one.squares for one in self.norms])
+
+    def sketch_variances(self) -> list[Tensor]:
+        """Of Σ_n ‖G_n‖², what each sketch adds: its columns are so many estimates of that sum."""
+        return [one.squares.sum(0).var() / one.values.shape[1] for one in self.norms if one.sketched]
 
 
 LinearPart = tuple[Tensor, Tensor]
@@ -40,14 +49,14 @@ LinearPart = tuple[Tensor, Tensor]
 
 
 def general_part(part: Part | LinearPart, bias: float) -> Part:
-    """The same as squared norms of the whole layer; bias: 1 where the bias is trained too, 0 where there is none."""
+    """The same as norms of the whole layer; bias: 1 where the bias is trained too, 0 where there is none."""
     if isinstance(part, Part):
         return part
     inputs, deltas = part
-    return Part((inputs.square() + bias) * deltas.square(), 1.0)
+    return Part((Norms((inputs.square() + bias) * deltas.square(), squared=True),))
 
 
-def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, generator: torch.Generator) -> tuple[Part, str]:
+def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: RandomSigns) -> tuple[Part, str]:
     """A layer's norms from all its calls in one pass by the rules of its modules, and what the estimator is called."""
     forms: dict[int, list[Form]] = {}
     for site, (args, kwargs), deltas in calls:
@@ -59,13 +68,9 @@ def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, generator
             parameter = site.parameters.get(name)
             if parameter is not None:
                 forms.setdefault(id(parameter), []).append(form)
-    norms = [squared_norms(uses, sketch=sketch, generator=generator) for uses in forms.values()]
-    values = norms[0].values
-    for other in norms[1:]:
-        values = values + other.values
-    sketches = [n.columns.var() / sketch for n in norms if n.columns is not None]
-    estimator = f"{SKETCHED} of {sketch}" if sketches else EXACT
-    return Part(values, 1.0, torch.stack(sketches).sum() if sketches else None), estimator
+    norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
+    estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
+    return Part(tuple(norms)), estimator
 
 
 def part_of_samples(calls: Sequence[Call], samples: int, *, count: int, generator: torch.Generator) -> tuple[Part, str]:
@@ -76,24 +81,30 @@ def part_of_samples(calls: Sequence[Call], samples: int, *, count: int, generato
     if deltas.shape[0] != samples:
         raise UnreadableError("its output does not have the samples first")
     count = min(count, samples)
-    chosen = torch.randperm(samples, generator=generator)[:count].tolist()
+    chosen = torch.randperm(samples, generator=generator, device="cpu")[:count].tolist()
     values = sampled_squared_norms(site.module, site.parameters, arguments, deltas, chosen)
-    return Part(values, samples / count), f"{SAMPLED} ({count})"
+    return Part((Norms(values, squared=True),), samples / count), f"{SAMPLED} ({count})"
 
 
 def part_sums(parts: Sequence[Part], missing: Tensor) -> Tensor:
     """The rows `NOISE` of one layer from its micro-batches, [3]; `missing` is NaN on the device."""
     if not parts:
         return missing.expand(len(NOISE))
-    squares = torch.stack([part.values.sum() * part.weight for part in parts]).sum()
-    contributing = torch.stack([(part.values > 0).sum() * part.weight for part in parts]).sum()
-    weights = {part.weight for part in parts}
-    if len(weights) == 1:
-        variances = [spread(torch.cat([part.values for part in parts])) * weights.pop() ** 2]
+    values = [part.squares() for part in parts]
+    weights = [part.weight for part in parts]
+    pairs = list(zip(values, weights, strict=True))
+    squares = _total([one.sum() * weight for one, weight in pairs])
+    contributing = _total([(one > 0).sum() * weight for one, weight in pairs])
+    if len(set(weights)) == 1:
+        variances = [spread(torch.cat(values)) * weights[0] ** 2]
     else:
-        variances = [spread(part.values) * part.weight**2 for part in parts]
-    variances += [part.sketch_variance for part in parts if part.sketch_variance is not None]
-    return torch.stack([squares.float(), torch.stack(variances).sum().float(), contributing.float()])
+        variances = [spread(one) * weight**2 for one, weight in pairs]
+    variances += [variance for part in parts for variance in part.sketch_variances()]
+    return torch.stack([squares.float(), _total(variances).float(), contributing.float()])
+
+
+def _total(values: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, values)
 
 
 def spread(values: Tensor) -> Tensor:

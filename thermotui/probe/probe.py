@@ -53,7 +53,8 @@ class Probe:
     """Measures a model while it trains; a context manager.
 
     The training is not touched: gradients and parameters are bitwise those without the probe, no random number of the
-    training is drawn, and the host never waits for the device but where rows are moved to the log, about once a second.
+    training is drawn, and the host never waits for the device but where rows are moved to the log, about once a second,
+    and once after the kinds of layers that take part in a step have changed for good.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Probe:
             seed=seed,
             at_once=world > 1,
             norms=self._figures.norms,
+            general=self._figures.general,
             on_gradients=self._read_gradients,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.

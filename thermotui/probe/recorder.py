@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.hooks import RemovableHandle
 
+from thermotui.probe.general_norms import GeneralNorms
 from thermotui.probe.hooks import RestingHook, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
 from thermotui.probe.per_sample import UnreadableError, first_tensor
+from thermotui.probe.signs import RandomSigns
 from thermotui.probe.track import Track
 
 logger = logging.getLogger("thermotui")
@@ -46,6 +48,7 @@ class StepRecorder:
         seed: int,
         at_once: bool,
         norms: LinearNorms,
+        general: GeneralNorms,
         on_gradients: Callable[[Sequence[int]], None],
     ) -> None:
         """Take a model and its layers; the hooks come with the first step.
@@ -54,7 +57,7 @@ class StepRecorder:
         the layers' parameters in a row, before the loop goes on.
         at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
         is mixed into it.
-        norms: where those of linear layers wait to be summed up.
+        norms, general: where those of linear layers alone, and of layers of any kind, wait to be summed up.
         """
         self.measuring = False
         self.samples = 0
@@ -73,10 +76,11 @@ class StepRecorder:
         self._sketch = sketch
         self._per_sample = per_sample
         device = layers[0].parameters[0].device
-        self._generator = torch.Generator(device=device).manual_seed(seed)
+        self._signs = RandomSigns(torch.Generator(device=device).manual_seed(seed))
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
         self._norms = norms
+        self._general = general
         self._told = False
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
@@ -119,18 +123,22 @@ class StepRecorder:
         self.samples = samples
         self.step_samples += samples
 
-    def take_noise(self) -> Tensor | None:
-        """The step's sums, the rows `NOISE` by layer, [3, L], or None where they wait in the norms of linear layers.
+    def take_noise(self) -> Tensor | LinearNorms | GeneralNorms:
+        """The step's sums, the rows `NOISE` by layer, [3, L], or where the norms wait that they are to be made of.
 
         The hooks rest from now on.
         """
-        noise = None
+        noise: Tensor | LinearNorms | GeneralNorms
         several = self.step_samples > 1
         if self._norms.hold(self._tracks):
+            noise = self._norms
             self.unserved = frozenset() if several else self._every
         else:
-            general = [[general_part(part, track.layer.bias) for part in track.parts] for track in self._tracks]
-            noise = torch.stack([part_sums(layer, self._missing) for layer in general], dim=1)
+            parts = [[general_part(part, track.layer.bias) for part in track.parts] for track in self._tracks]
+            if self._general.hold(parts):
+                noise = self._general
+            else:
+                noise = torch.stack([part_sums(layer, self._missing) for layer in parts], dim=1)
             served = {i for i, track in enumerate(self._tracks) if track.served and several}
             self.unserved = self._every - served
         self.abandon()
@@ -272,7 +280,7 @@ class StepRecorder:
             if self.samples == 0:
                 raise UnreadableError("the model's input has no tensor to count samples by")
             if all(site.rule is not None for site, _, _ in calls):
-                part, name = part_of_calls(calls, self.samples, sketch=self._sketch, generator=self._generator)
+                part, name = part_of_calls(calls, self.samples, sketch=self._sketch, signs=self._signs)
             else:
                 part, name = part_of_samples(calls, self.samples, count=self._per_sample, generator=self._choice)
         except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on

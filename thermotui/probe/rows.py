@@ -48,7 +48,7 @@ class Rows:
         """All of them, [n, …], and their places; the tensor holds until the next one is added."""
         places, self.places = self.places, []
         if self._table is None:
-            return places, torch.empty(0)
+            return places, torch.empty(0, device="cpu")
         return places, self._table[: len(places)]
 
     def _space(self, row: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.general_norms import GeneralNorms
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.measurement import RAW, Measurements
 from thermotui.probe.noise import NOISE
@@ -57,19 +58,27 @@ class WaitingFigures:
         """Where the figures of the gradient wait, those of the present step to be kept when it is over."""
         self.norms = LinearNorms(biases, self._noise)
         """Where the norms of linear layers wait, those of the present step to be kept when it is added."""
+        self.general = GeneralNorms(len(biases), self._noise)
+        """The same of layers of any kind."""
 
-    def add(self, measured: Measured, noise: Tensor | None, figures: Mapping[str, Tensor], scale: Tensor | None) -> int:
+    def add(
+        self,
+        measured: Measured,
+        noise: Tensor | LinearNorms | GeneralNorms,
+        figures: Mapping[str, Tensor],
+        scale: Tensor | None,
+    ) -> int:
         """One more step, with what is on the device, which is copied; its place among them.
 
-        noise: the rows `NOISE`, [3, L]; None where `norms` has what they are made of. figures: by names of `RAW`, [L],
-        or [P] where they are by parameter. scale: the loss scale in them.
+        noise: the rows `NOISE`, [3, L], or where the norms of the present step are that they are to be made of.
+        figures: by names of `RAW`, [L], or [P] where they are by parameter. scale: the loss scale in them.
         """
         place = len(self._measured)
         self._measured.append(measured)
-        if noise is None:
-            self.norms.keep(place)
-        else:
+        if isinstance(noise, Tensor):
             self._noise.add(place, noise)
+        else:
+            noise.keep(place)
         for name, figure in figures.items():
             rows = self._figures.get(name)
             if rows is None:
@@ -108,6 +117,7 @@ class WaitingFigures:
     def _taken(self) -> Iterator[tuple[str, list[int], Tensor]]:
         """Figures by layer, [n, L]: name, places in what was added, values."""
         self.norms.settle()
+        self.general.settle()
         self.readings.settle()
         places, values = self._noise.take()
         for row, name in enumerate(NOISE):

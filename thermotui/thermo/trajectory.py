@@ -80,6 +80,8 @@ class Trajectory:
         self._anchor_log_partition = self._log_partition.copy()
         # Per chain and lineage: E at the start, and the running work and heat, which must telescope.
         self._books = np.stack([self._energy, np.zeros_like(self._energy), np.zeros_like(self._energy)])
+        self._reach = np.abs(self._energy)
+        """The largest numbers that have gone through the books of each chain: their rounding stays in them."""
         self._random = np.random.default_rng(seed)
 
     @property
@@ -175,7 +177,8 @@ class Trajectory:
         self._books[2] += energies.after - energies.before
         self._energy = np.array(energies.after)
         gap = np.abs(self._books.sum(axis=0) - self._energy)
-        allowed = _ROUNDING * (1.0 + np.abs(self._books).sum(axis=0))
+        self._reach = np.fmax(self._reach, np.abs(self._books).sum(axis=0))
+        allowed = _ROUNDING * (1.0 + self._reach)
         if np.isfinite(gap).all() and (gap > allowed).any():
             raise RuntimeError(f"the first law does not telescope along a chain: off by {gap.max():.3g} nats")
 
@@ -192,6 +195,7 @@ class Trajectory:
             self._log_weights[member] = 0.0
         self._energy = np.take_along_axis(self._energy, parents, axis=1)
         self._books = np.take_along_axis(self._books, parents[None], axis=2)
+        self._reach = np.take_along_axis(self._reach, parents, axis=1)
         return parents
 
     def state_dict(self) -> dict[str, Any]:
@@ -203,7 +207,9 @@ class Trajectory:
     def from_state(cls, state: Mapping[str, Any]) -> Trajectory:
         """Continue where `state_dict` was taken."""
         trajectory = cls.__new__(cls)
-        for name, value in state["arrays"].items():
+        arrays = state["arrays"]
+        # Checkpoints of before it was kept have no `_reach`.
+        for name, value in ({"_reach": np.abs(arrays["_books"]).sum(axis=0)} | arrays).items():
             setattr(trajectory, name, np.array(value))
         trajectory._random = np.random.default_rng()
         trajectory._random.bit_generator.state = state["random"]

@@ -155,9 +155,9 @@ class Transformer(nn.Module):
         return torch.cat(drawn, dim=2)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        members = torch.arange(len(tokens), device=tokens.device).view(-1, 1, 1)
-        rows: Tensor = self.tokens[members, tokens]
-        return rows
+        # Not by an index: the gradient of that adds up in an order of its own wherever there are several threads.
+        first = torch.arange(len(tokens), device=tokens.device).view(-1, 1, 1) * self.tokens.shape[1]
+        return F.embedding(tokens + first, self.tokens.flatten(0, 1))
 
     def _heads(self, joined: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         """[K, N, T, 3·d] → queries, keys and values [K, N, heads, T, d/heads]."""

@@ -199,3 +199,19 @@ def _through_bytes(state):
     torch.save(state, buffer)
     buffer.seek(0)
     return torch.load(buffer, weights_only=False)
+
+
+def test_the_gradient_of_the_transformers_embedding_adds_up_in_one_order():
+    """Bit for bit, however many threads there are: a run that is resumed would part from the straight one."""
+    family = build("transformer")
+    module = family.module
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(2, (3, 20000, 6), generator=generator)
+    weights = torch.randn(3, 20000, 6, 8, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [torch.autograd.grad((module._embed(tokens) * weights).sum(), module.tokens)[0] for _ in range(200)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found)

@@ -1,0 +1,31 @@
+"""Random signs for sketches, drawn ahead: on a device it takes longer to start a drawing than to draw."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DRAWN_AT_ONCE = 2**17
+"""Signs."""
+
+
+class RandomSigns:
+    """Independent signs ±1, each handed out once, on the device of `generator`."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._drawn: dict[torch.dtype, Tensor] = {}
+        """Those that are left."""
+
+    def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """[rows, columns] of `dtype`, a column after the other, as a device's products with few columns want them."""
+        count = rows * columns
+        drawn = self._drawn.get(dtype)
+        if drawn is None or len(drawn) < count:
+            drawn = self._draw(max(count, DRAWN_AT_ONCE), dtype)
+        taken, self._drawn[dtype] = drawn.tensor_split([count])
+        return taken.view(columns, rows).mT
+
+    def _draw(self, count: int, dtype: torch.dtype) -> Tensor:
+        device = self._generator.device
+        return torch.randint(0, 2, (count,), generator=self._generator, device=device, dtype=dtype).mul_(2).sub_(1)
