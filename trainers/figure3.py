@@ -290,6 +290,8 @@ class BatchSizeRun:
             return RunLogWriter.create(path, self._header())
         try:
             state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError("no state of a run")
             self._restore(state, checkpoint)
         # What torch, pickle and a state of another form say.
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.PickleError) as error:
