@@ -14,18 +14,20 @@ class RandomSigns:
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
-        self._drawn: dict[torch.dtype, Tensor] = {}
-        """Those that are left."""
+        self._device = generator.device
+        self._drawn: dict[tuple[torch.dtype, int], Tensor] = {}
+        """Those that are left, by type and stream: what another stream has drawn may not be there yet."""
 
     def take(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """[rows, columns] of `dtype`, a column after the other, as a device's products with few columns want them."""
         count = rows * columns
-        drawn = self._drawn.get(dtype)
+        stream = torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
+        drawn = self._drawn.get((dtype, stream))
         if drawn is None or len(drawn) < count:
             drawn = self._draw(max(count, DRAWN_AT_ONCE), dtype)
-        taken, self._drawn[dtype] = drawn.tensor_split([count])
+        taken, self._drawn[dtype, stream] = drawn.tensor_split([count])
         return taken.view(columns, rows).mT
 
     def _draw(self, count: int, dtype: torch.dtype) -> Tensor:
-        device = self._generator.device
-        return torch.randint(0, 2, (count,), generator=self._generator, device=device, dtype=dtype).mul_(2).sub_(1)
+        bits = torch.randint(0, 2, (count,), generator=self._generator, device=self._device, dtype=dtype)
+        return bits.mul_(2).sub_(1)
