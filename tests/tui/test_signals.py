@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -28,6 +31,24 @@ def test_it_ends_with_its_terminal(finished: Path) -> None:
         terminal.wait_for("loss spike")
         terminal.hang_up()
         assert terminal.wait_for_end() in (0, -signal.SIGHUP)
+
+
+def test_it_ends_with_a_terminal_whose_end_no_signal_tells(finished: Path) -> None:
+    """Where it is not the one that controls the session, as in some containers."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "thermotui", "watch", str(finished), "--fresh"]
+    screen = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    try:
+        os.close(theirs)
+        seen = b""
+        while b"loss spike" not in seen:
+            seen += os.read(ours, 65536)
+        os.close(ours)
+        assert screen.wait(15) == 0
+    finally:
+        screen.kill()
+        screen.wait()
 
 
 def test_a_terminal_without_a_size_is_refused(finished: Path) -> None:

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thermotui.probe.forms import norm
 from thermotui.probe.noise import LinearPart, spread
 from thermotui.probe.rows import Rows
 from thermotui.probe.rules import WIDE
 from thermotui.probe.track import Track
-
-# Squaring and adding up by other operations, or by matrix products, takes up to five times as long.
-norm = torch.linalg.vector_norm
 
 MOST_STEPS = 32
 LATER = 2**16

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -124,6 +127,15 @@ class WatchApp(App[None]):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        if not self.is_headless and sys.__stdin__ is not None and os.isatty(sys.__stdin__.fileno()):
+            self.set_interval(TIDYING_SECONDS, partial(self._leave_with_terminal, sys.__stdin__.fileno()))
+
+    def _leave_with_terminal(self, descriptor: int) -> None:
+        """End where the terminal is gone and no signal told: Textual reads from it for ever, on a whole processor."""
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if poll.poll(0):
+            self.exit()
 
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""
