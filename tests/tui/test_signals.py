@@ -33,11 +33,11 @@ def test_it_ends_with_its_terminal(finished: Path) -> None:
         assert terminal.wait_for_end() in (0, -signal.SIGHUP)
 
 
-def test_it_ends_with_a_terminal_whose_end_no_signal_tells(finished: Path) -> None:
-    """Where it is not the one that controls the session, as in some containers."""
+def ended(finished: Path, program: list[str]) -> None:
+    """See a screen end with a terminal that does not control its session, so that no signal tells of it."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    command = [sys.executable, "-m", "thermotui", "watch", str(finished), "--fresh"]
+    command = [*program, "watch", str(finished), "--fresh"]
     screen = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     try:
         os.close(theirs)
@@ -49,6 +49,33 @@ def test_it_ends_with_a_terminal_whose_end_no_signal_tells(finished: Path) -> No
     finally:
         screen.kill()
         screen.wait()
+
+
+ENDING = """
+import errno, os, sys
+from thermotui.cli.main import main
+
+reading = os.read
+
+def read(descriptor, size):
+    data = reading(descriptor, size)
+    if descriptor == 0 and not data:
+        raise OSError(errno.EIO, "Input/output error")
+    return data
+
+os.read = read
+main()
+"""
+
+
+def test_it_ends_with_a_terminal_whose_end_no_signal_tells(finished: Path) -> None:
+    """Where it is not the one that controls the session, as in some containers."""
+    ended(finished, [sys.executable, "-m", "thermotui"])
+
+
+def test_a_terminal_that_goes_while_it_is_read_from_is_no_fault(finished: Path) -> None:
+    """A read gets one of two answers then, by the moment: nothing, or this."""
+    ended(finished, [sys.executable, "-c", ENDING])
 
 
 def test_a_terminal_without_a_size_is_refused(finished: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from functools import partial
 
@@ -68,7 +69,7 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
 
     size: the size of the screen at present. painter: by which charts paint on it. Whatever is not an update of cells is
     passed on as it is, and after it every cell is sent again when next drawn; so it is after a resize, and when an
-    update covers the whole screen.
+    update covers the whole screen. A terminal that goes ends the app.
     """
     painter = painter or CellPainter()
     painter.size = size
@@ -80,6 +81,15 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
         writer = getattr(self, "_writer_thread", None)
         if writer is None or writer.is_alive():
             base.write(self, data)
+
+    def run_input_thread(self: Driver) -> None:
+        try:
+            base.run_input_thread(self)  # type: ignore[attr-defined]
+        except OSError as error:
+            # What a read gets, instead of nothing, while its terminal is taken away: the end of the screen, no fault.
+            if error.errno != errno.EIO:
+                raise
+            self._app.call_later(self._app.exit)
 
     def write(self: Driver, data: str) -> None:
         nonlocal held_start
@@ -103,4 +113,4 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
         send(self, f"{cells.flush()}{cells.reset()}{start}{data}")
         cells.forget()
 
-    return type("ThinDriver", (base,), {"write": write})
+    return type("ThinDriver", (base,), {"write": write, "run_input_thread": run_input_thread})
