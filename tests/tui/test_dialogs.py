@@ -9,8 +9,9 @@ import pytest
 from textual.events import Click
 from textual.widgets import Input
 
-from tests.tui.driving import main_screen, press, screen
+from tests.tui.driving import main_screen, press, screen, wait_for
 from tests.tui.keys.checking import key
+from thermotui.tui.actions import BY_NAME
 from thermotui.tui.dialogs.dialog import Commands, Dialog
 
 
@@ -61,3 +62,19 @@ async def test_a_dialog_closed_twice_leaves_the_screen_below_open(name: str, fin
         assert pilot.app.screen is below
         await press(pilot, key("view_layers"))
         assert main_screen(pilot).stage.name_shown == "layers"
+
+
+@pytest.mark.parametrize("name", ["help", "choose_panels"])
+async def test_the_palette_takes_the_place_of_another_dialog(name: str, finished: Path) -> None:
+    async with screen([finished]) as pilot:
+        main = main_screen(pilot)
+        await press(pilot, key(name))
+        if name == "choose_panels":
+            await press(pilot, "space")
+        await press(pilot, key("commands"))
+        assert isinstance(pilot.app.screen, Commands)
+        assert len(pilot.app.screen_stack) == 2
+        await press(pilot, *BY_NAME["view_layers"].title, "enter")
+        await wait_for(pilot, "Temperature")
+        assert main.stage.name_shown == "layers"
+        assert bool(main.look.hidden_panels) == (name == "choose_panels")

@@ -228,11 +228,17 @@ class WatchApp(App[None]):
         self.action_command_palette()
 
     def action_command_palette(self) -> None:
-        """Choose an action by its words, in a palette that closes nothing but itself."""
-        from thermotui.tui.dialogs.dialog import Commands
+        """Choose an action by its words, in a palette that takes the place of any other dialog.
 
-        if not isinstance(self.screen, Commands):
-            self.push_screen(Commands(id="--command-palette"))
+        Over one its actions would be done to that dialog, which knows none of them.
+        """
+        from thermotui.tui.dialogs.dialog import Commands, Dialog
+
+        if isinstance(self.screen, Commands):
+            return
+        if isinstance(self.screen, Dialog):
+            self.screen.action_leave()
+        self.push_screen(Commands(id="--command-palette"))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the registry, and each theme."""

@@ -25,6 +25,10 @@ class Dialog(ModalScreen[Result]):
         """Close, unless it is closed already."""
         return super().dismiss(result) if self.app.screen is self else AwaitComplete()
 
+    def action_leave(self) -> None:
+        """Close as its own keys do."""
+        self.dismiss()
+
 
 # Textual takes styles from the first of several classes alone.
 class Commands(CommandPalette, Dialog[None]):

@@ -35,7 +35,7 @@ def help_lines(keys: Mapping[str, str]) -> Iterator[str]:
 class HelpScreen(Dialog[None]):
     """Help; any of its keys closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,f1,enter", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q,question_mark,f1,enter", "leave", "Close")]
     DEFAULT_CSS = """
     HelpScreen {
         align: center middle;

@@ -16,7 +16,7 @@ from thermotui.tui.views.dashboard import BY_NAME, ORDER
 class PanelChooser(Dialog[frozenset[str]]):
     """A list of panels with marks; closes with the names of those switched off."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,p,q", "done", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,p,q", "leave", "Close")]
     DEFAULT_CSS = """
     PanelChooser { align: center middle; & > SelectionList { width: 44; height: auto; max-height: 90%; } }
     """
@@ -31,7 +31,7 @@ class PanelChooser(Dialog[frozenset[str]]):
         choices = (Selection(titles[name], name, name not in self._hidden) for name in ORDER)
         yield SelectionList[str](*choices)
 
-    def action_done(self) -> None:
+    def action_leave(self) -> None:
         """Close with what was chosen."""
         shown = set(self.query_one(SelectionList).selected)
         self.dismiss(frozenset(name for name in ORDER if name not in shown))
