@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import SAMPLE_RUNS
 from tests.runlog.conftest import make_header
 from thermotui.runlog import reader as reading
 from thermotui.runlog.kept_overviews import KEPT
 from thermotui.runlog.overview import Overview
 from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.rollup import rolled_fields
+from thermotui.runlog.schema import STREAMS
 from thermotui.runlog.table import Table
 from thermotui.runlog.writer import RunLogWriter
 
@@ -63,6 +66,16 @@ def test_any_window_after_any_others_is_as_if_read_alone(noisy: Path, asked) -> 
         for (start, stop), buckets, keep in asked:
             found = reader.overview_followed("steps", ["loss", "accuracy"], start, stop, buckets, keep=keep)
             assert_same(found, reader.overview("steps", ["loss", "accuracy"], start, stop, buckets))
+
+
+@pytest.mark.parametrize("stream", [name for name, schema in STREAMS.items() if schema.ordered])
+def test_it_takes_every_stream_in_the_order_of_steps(stream: str) -> None:
+    with RunLogReader(SAMPLE_RUNS / "softmax-batch-10.h5") as reader:
+        fields = sorted(rolled_fields(reader.read(stream, stop=1).dtype))
+        for stop in (reader.length(stream) // 2, None):
+            assert_same(
+                reader.overview_followed(stream, fields, 0, stop, 16), reader.overview(stream, fields, 0, stop, 16)
+            )
 
 
 def test_of_a_log_that_grows_only_new_rows_are_read(tmp_path: Path, header, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,8 @@ class RunLogReader:
         first, last, _ = slice(start, stop).indices(self.length(stream))
         width = self._width(stream, first, last, buckets)
         read = partial(self._overview, stream, fields, width=width)
-        mark = partial(self._mark, stream, tuple(dict.fromkeys(("step", "time", *fields))))
+        known = [name for name in ("step", "time") if name in (self._stream(stream).dtype.names or ())]
+        mark = partial(self._mark, stream, tuple(dict.fromkeys((*known, *fields))))
         return self._kept.overview((stream, *fields), width, first, last, read, mark, keep=keep)
 
     def _mark(self, stream: str, fields: tuple[str, ...], row: int) -> bytes | None:
