@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -78,12 +78,17 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 
 async def wait_for(pilot: Pilot[None], words: str) -> None:
     """Wait until the words are on the screen."""
+    await until(pilot, lambda: words in text_of(pilot), f"{words!r} on the screen")
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "what was waited for") -> None:
+    """Wait until something holds."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
-        await pilot.pause(0.05)
-        if words in text_of(pilot):
+        await pilot.pause(0.02)
+        if holds():
             return
-    raise AssertionError(f"never saw {words!r}:\n{text_of(pilot)}")
+    raise AssertionError(f"never came: {what}\n{text_of(pilot)}")
 
 
 def text_of(pilot: Pilot[None]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from tests.tui import scripted
-from tests.tui.driving import main_screen, press, screen, settle
+from tests.tui.driving import main_screen, press, screen, until
 from thermotui.analysis.run_state import RunSummary
 from thermotui.detect.alert import Alert
 from thermotui.tui.attention import SNOOZE_MINUTES, acknowledgement, needing_attention, snooze, still_snoozed
@@ -63,12 +65,8 @@ async def test_the_next_of_its_kind_wakes_a_snoozed_alert_on_the_screen(tmp_path
         scripted.write_rows(writer, 500, 520)
         scripted.write_alert(writer, "loss_spike", -1, 510, 515)
         writer.flush()
-        for _ in range(100):
-            await pilot.pause(0.05)
-            if len(pilot.app.screen.query_one(AlertTable).rows) == 2:
-                break
+        await until(pilot, lambda: len(pilot.app.screen.query_one(AlertTable).rows) == 2)
         assert not main_screen(pilot).look.snoozed
-        assert len(pilot.app.screen.query_one(AlertTable).rows) == 2
     writer.close()
 
 
@@ -76,11 +74,10 @@ async def test_a_snooze_that_is_over_shows_the_alert_without_any_new_row(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("thermotui.tui.main_screen.WAKING_SECONDS", 0.05)
-    monkeypatch.setattr("thermotui.tui.attention.SNOOZE_MINUTES", 0.3 / 60)
     async with screen([finished]) as pilot:
         await press(pilot, "5", "z")
         table = pilot.app.screen.query_one("#alerts", Table)
         assert len(table.rows) == 1
-        await pilot.pause(0.6)
-        await settle(pilot)
-        assert len(table.rows) == 2
+        later = time.time() + 60 * SNOOZE_MINUTES
+        monkeypatch.setattr("thermotui.tui.run_screen.time", Mock(time=lambda: later))
+        await until(pilot, lambda: len(table.rows) == 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui import scripted
-from tests.tui.driving import main_screen, press, screen, settle, text_of, wait_for
+from tests.tui.driving import main_screen, press, screen, settle, text_of, until, wait_for
 from thermotui.analysis.snapshot import RunSnapshot
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.model import ChartData
@@ -162,10 +162,7 @@ async def test_a_key_shows_at_once_what_was_read_ahead(finished: Path) -> None:
         main = main_screen(pilot)
         answers = main._answers
         for key in ("l", "h", "plus", "minus"):
-            for _ in range(1000):
-                await pilot.pause(0.02)
-                if answers.ahead and all(map(answers.held, answers.ahead)):
-                    break
+            await until(pilot, lambda: answers.ahead and all(map(answers.held, answers.ahead)))
             drawn: list[RunSnapshot] = []
 
             def note(charts: object, drawn: list[RunSnapshot] = drawn) -> None:
@@ -186,11 +183,7 @@ async def test_nothing_is_read_ahead_for_a_view_or_a_run_that_is_left(workspace:
         poller = pilot.app.poller
         for keys in (("4",), ("4", "j"), ("7",)):
             await press(pilot, "2", "plus")
-            for _ in range(500):
-                await pilot.pause(0.01)
-                if poller.ahead:
-                    break
-            assert poller.ahead
+            await until(pilot, lambda: poller.ahead)
             await press(pilot, *keys)
             await pilot.pause(0.05)
             assert not poller.ahead

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from tests.tui import scripted
-from tests.tui.driving import main_screen, press, screen, settle
+from tests.tui.driving import main_screen, press, screen, settle, until
 from thermotui.tui import app
 from thermotui.tui.charts.frame import Frame
 from thermotui.tui.charts.layers import LayerRows
@@ -53,11 +53,11 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 async def drawn_ahead(pilot: Pilot[None]) -> None:
     """Wait until all is drawn that the next key may show."""
     main = main_screen(pilot)
-    for _ in range(1000):
-        await pilot.pause(0.02)
-        if main._answers.ahead and not (main._looking_ahead or main._pictures._left or main._drawing_ahead):
-            return
-    raise AssertionError("nothing is drawn ahead")
+    await until(
+        pilot,
+        lambda: main._answers.ahead and not (main._looking_ahead or main._pictures._left or main._drawing_ahead),
+        "all drawn ahead",
+    )
 
 
 @IN_EACH_VIEW
@@ -104,10 +104,7 @@ async def test_a_run_that_goes_on_is_drawn_anew(tmp_path: Path, monkeypatch: pyt
         with counting(monkeypatch) as ways:
             scripted.write_rows(writer, 1000, 1010)
             writer.flush()
-            for _ in range(500):
-                await pilot.pause(0.02)
-                if main_screen(pilot).stage.snapshots[0].summary.step >= 1009:
-                    break
+            await until(pilot, lambda: main_screen(pilot).stage.snapshots[0].summary.step >= 1009)
             await settle(pilot)
             assert ways and set(ways) == {"drawn"}
             await pilot.press("h")
