@@ -1,20 +1,19 @@
 """The screen ended from outside leaves the terminal as it was found."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import termios
-import threading
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from textual.app import App
-from textual.driver import Driver
-from textual.geometry import Size
 
 from tests.tui.terminal import watching
-from thermotui.tui.thin_driver import thin_driver
+from thermotui.tui.terminal_output import TerminalOutput
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -33,8 +32,11 @@ def test_it_ends_with_its_terminal(finished: Path) -> None:
         assert terminal.wait_for_end() in (0, -signal.SIGHUP)
 
 
-def ended(finished: Path, program: list[str]) -> None:
-    """See a screen end with a terminal that does not control its session, so that no signal tells of it."""
+def ended(finished: Path, program: list[str], keys: str = "") -> None:
+    """See a screen end with a terminal that does not control its session, so that no signal tells of it.
+
+    keys: pressed before, without reading what they show.
+    """
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     command = [*program, "watch", str(finished), "--fresh"]
@@ -44,6 +46,9 @@ def ended(finished: Path, program: list[str]) -> None:
         seen = b""
         while b"loss spike" not in seen:
             seen += os.read(ours, 65536)
+        for key in keys:
+            os.write(ours, key.encode())
+            time.sleep(0.05)
         os.close(ours)
         assert screen.wait(15) == 0
     finally:
@@ -78,39 +83,24 @@ def test_a_terminal_that_goes_while_it_is_read_from_is_no_fault(finished: Path) 
     ended(finished, [sys.executable, "-c", ENDING])
 
 
+def test_a_terminal_that_goes_before_it_has_taken_everything_is_not_waited_for(finished: Path) -> None:
+    ended(finished, [sys.executable, "-m", "thermotui"], "1234567" * 8)
+
+
 def test_a_terminal_without_a_size_is_refused(finished: Path) -> None:
     with watching(str(finished), "--fresh", columns=0, lines=0) as terminal:
         assert terminal.wait_for_end() == 2
         assert b"stty rows 24 cols 80" in terminal.raw
 
 
-class Mortal(Driver):
-    """A driver whose writer may have died."""
-
-    written: str
-    _writer_thread: threading.Thread
-
-    def write(self, data: str) -> None:
-        self.written += data
-
-    def start_application_mode(self) -> None: ...
-
-    def disable_input(self) -> None: ...
-
-    def stop_application_mode(self) -> None: ...
-
-
-@pytest.mark.parametrize("alive", [True, False])
-async def test_nobody_waits_for_a_writer_that_died(alive: bool) -> None:
-    driver = thin_driver(Mortal, lambda: Size(10, 2))(App())
-    assert isinstance(driver, Mortal)
-    driver.written = ""
-    waiting = threading.Event()
-    driver._writer_thread = threading.Thread(target=waiting.wait)
-    driver._writer_thread.start()
-    if not alive:
-        waiting.set()
-        driver._writer_thread.join()
-    driver.write("\x1b[?25l")
-    waiting.set()
-    assert bool(driver.written) == alive
+@pytest.mark.parametrize("fails", ["write", "flush"])
+def test_what_cannot_be_written_is_told_of_once_and_forgotten(fails: str) -> None:
+    failure = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    file, told = Mock(), Mock()
+    getattr(file, fails).side_effect = failure
+    output = TerminalOutput(file, told)
+    for _ in range(3):
+        output.write("x")
+        output.flush()
+    told.assert_called_once_with(failure)
+    assert len(file.mock_calls) == ["write", "flush"].index(fails) + 1

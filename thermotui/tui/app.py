@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import select
@@ -116,7 +117,7 @@ class WatchApp(App[None]):
         driver = super().get_driver_class()
         if self.settings.mode == "ascii":
             driver = ascii_driver(driver)
-        return thin_driver(driver, lambda: self.size, self.painter)
+        return thin_driver(driver, lambda: self.size, self.painter, self._lose_terminal)
 
     def get_default_screen(self) -> Screen[Any]:
         """The main screen."""
@@ -136,6 +137,14 @@ class WatchApp(App[None]):
         poll.register(descriptor, 0)
         if poll.poll(0):
             self.exit()
+
+    def _lose_terminal(self, error: OSError) -> None:
+        """End: there is nobody to show anything, and nobody to tell where the terminal is gone altogether."""
+        if error.errno == errno.EIO:
+            self.exit()
+        else:
+            self.failure = f"the terminal can no longer be used: {error.strerror}."
+            self.exit(return_code=2)
 
     def on_main_screen_ready(self) -> None:
         """Take what was read meanwhile, and what comes."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from textual.driver import Driver
 from textual.geometry import Size
 
 from thermotui.tui.cell_updates import CellUpdates
+from thermotui.tui.terminal_output import TerminalOutput
 
 SYNC_START, SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 SMALL = 1024
@@ -64,37 +65,44 @@ class CellPainter:
             self.send(text)
 
 
-def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPainter | None = None) -> type[Driver]:
+def thin_driver(
+    base: type[Driver],
+    size: Callable[[], Size],
+    painter: CellPainter | None = None,
+    on_loss: Callable[[OSError], None] | None = None,
+) -> type[Driver]:
     """A driver class like `base` that never sends a cell the terminal already shows. For `App.get_driver_class`.
 
     size: the size of the screen at present. painter: by which charts paint on it. Whatever is not an update of cells is
     passed on as it is, and after it every cell is sent again when next drawn; so it is after a resize, and when an
-    update covers the whole screen. A terminal that goes ends the app.
+    update covers the whole screen. on_loss: what the app does, in its own thread, where the terminal can be read from
+    or written to no more; it exits without it.
     """
     painter = painter or CellPainter()
     painter.size = size
     cells = painter.cells
     held_start = False
 
-    def send(self: Driver, data: str) -> None:
-        # Textual's writer dies with the terminal, and whoever writes then waits for it for ever.
-        writer = getattr(self, "_writer_thread", None)
-        if writer is None or writer.is_alive():
-            base.write(self, data)
+    def lose(self: Driver, error: OSError) -> None:
+        self._app.call_later(self._app.exit if on_loss is None else partial(on_loss, error))
+
+    def start(self: Driver, *arguments: Any, **options: Any) -> None:
+        base.__init__(self, *arguments, **options)
+        file = getattr(self, "_file", None)
+        if file is not None:
+            self._file = TerminalOutput(file, partial(lose, self))  # type: ignore[attr-defined]
 
     def run_input_thread(self: Driver) -> None:
         try:
             base.run_input_thread(self)  # type: ignore[attr-defined]
         except OSError as error:
-            # What a read gets, instead of nothing, while its terminal is taken away: the end of the screen, no fault.
-            if error.errno != errno.EIO:
-                raise
-            self._app.call_later(self._app.exit)
+            # A read gets this, instead of nothing, while its terminal is taken away.
+            lose(self, error)
 
     def write(self: Driver, data: str) -> None:
         nonlocal held_start
         if painter.send is None:
-            painter.send = partial(send, self)
+            painter.send = partial(base.write, self)
         if data == SYNC_START:
             held_start = painter.synchronized = True
             return
@@ -110,7 +118,7 @@ def thin_driver(base: type[Driver], size: Callable[[], Size], painter: CellPaint
             return
         start = SYNC_START if held_start else ""
         held_start = False
-        send(self, f"{cells.flush()}{cells.reset()}{start}{data}")
+        base.write(self, f"{cells.flush()}{cells.reset()}{start}{data}")
         cells.forget()
 
-    return type("ThinDriver", (base,), {"write": write, "run_input_thread": run_input_thread})
+    return type("ThinDriver", (base,), {"__init__": start, "write": write, "run_input_thread": run_input_thread})
