@@ -237,6 +237,7 @@ def test_what_was_answered_about_a_run_is_forgotten_once_another_is_asked_for(tm
             assert bool(workspace.tick(query).snapshots) == told, query
 
 
+@pytest.mark.usefixtures("without_heartbeats")
 def test_what_was_answered_before_there_were_more_rows_is_forgotten(tmp_path: Path) -> None:
     writer = scripted.live_log(tmp_path / "live.h5", rows=100)
     with Workspace([tmp_path]) as workspace:

@@ -63,7 +63,7 @@ def alerts_of(rows: dict[str, np.ndarray], sizes: list[int]) -> list[str]:
     return in_order(monitor.alerts)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     case=st.sampled_from(sorted(WHOLE)),
     sizes=st.lists(st.one_of(st.integers(1, 40), st.integers(41, 5000)), min_size=1, max_size=6).filter(

@@ -71,8 +71,8 @@ def test_a_write_that_fails_stops_the_log_alone(tmp_path: Path) -> None:
         import os
         def fill(writer, block):
             if block == 10:
-                os.dup2(os.open("/dev/full", os.O_RDWR), writer._storage._descriptor)
                 writer._storage.reason_to_stop = lambda waiting: None
+                os.dup2(os.open("/dev/full", os.O_RDWR), writer._storage._descriptor)
         train(sys.argv[1], 30, fill)
         """,
         str(path),

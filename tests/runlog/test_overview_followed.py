@@ -59,7 +59,7 @@ def assert_same(found: Overview, expected: Overview) -> None:
 windows = st.tuples(st.integers(0, ROWS), st.integers(0, ROWS)).map(sorted)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(asked=st.lists(st.tuples(windows, st.sampled_from([2, 50, 300]), st.booleans()), min_size=2, max_size=8))
 def test_any_window_after_any_others_is_as_if_read_alone(noisy: Path, asked) -> None:
     with RunLogReader(noisy) as reader:

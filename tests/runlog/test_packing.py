@@ -61,7 +61,7 @@ def rows(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return stream.name, values
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(rows())
 def test_packed_rows_are_assigned_rows(row: tuple[str, dict[str, Any]]) -> None:
     stream, values = row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thermotui.runlog import overview
@@ -63,7 +63,7 @@ def tables(draw: st.DrawFn) -> np.ndarray:
     return rows
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500)
 @given(tables(), st.lists(st.integers(1, 60), max_size=30))
 def test_rollups_are_the_brute_force_figures_of_every_full_bucket(rows: np.ndarray, cuts: list[int]) -> None:
     rollups = Rollups(ROW, FACTORS)
@@ -110,7 +110,7 @@ def long_log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray
     return path, rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_an_overview_is_the_brute_force_figures_of_its_buckets(long_log, data: st.DataObject) -> None:
     path, rows = long_log

@@ -89,7 +89,7 @@ def test_a_run_that_is_busy_still_beats(tmp_path: Path, header) -> None:
             time.sleep(0.05)
             reader.refresh()
         assert reader.length("heartbeat") >= 4
-        assert reader.state().age < 1.6
+        assert reader.state().age < 5
         assert reader.state().step == 12
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pty
 import select
 import signal
-import struct
 import sys
 import termios
 import time
@@ -92,7 +90,8 @@ class Terminal:
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
                 # What it wrote between the last look and its end.
-                self.read(0.05)
+                while self.read(0.05):
+                    pass
                 return self.status
         raise AssertionError(f"still running:\n{self.text}")
 
@@ -104,8 +103,8 @@ def running(command: Sequence[str], *, columns: int = 80, lines: int = 24, **env
     if pid == 0:
         dropped = ("COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
+        termios.tcsetwinsize(0, (lines, columns))
         os.execve(command[0], command, kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | environment)
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     terminal = Terminal(pid, descriptor, columns, lines)
     try:
         yield terminal

@@ -93,6 +93,7 @@ async def test_live_run_moves_then_crashes_then_vanishes(tmp_path: Path) -> None
         assert "\x1b" not in text_of(pilot)
 
 
+@pytest.mark.usefixtures("without_heartbeats")
 async def test_charts_take_turns_only_while_the_whole_of_a_live_run_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

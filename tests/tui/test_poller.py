@@ -256,6 +256,7 @@ def test_an_answer_that_was_kept_is_given_up_once_there_are_more_rows(tmp_path: 
     writer.close()
 
 
+@pytest.mark.usefixtures("without_heartbeats")
 def test_a_run_that_gets_rows_is_not_read_ahead_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "live.h5"
     writer = scripted.live_log(path)
