@@ -35,7 +35,7 @@ class TrainConfig:
     full_stride: int = option(0, "Steps between measurements against the full gradient; 0: a tenth of the time.")
     learning_rate_at: tuple[str, ...] = option((), "STEP:VALUE, a new learning rate from that step on; repeatable.")
     corrupt_labels: tuple[str, ...] = option(
-        (), "START:END:FRACTION, that part of the training labels is wrong in those steps; repeatable."
+        (), "START:STOP:FRACTION, that part of the training labels is wrong in those steps; repeatable."
     )
     stop_on: tuple[str, ...] = option((), "Stop when an alert of this kind is raised; repeatable.")
     seed: int = option(0, "Seed of everything random.")
@@ -75,7 +75,7 @@ class TrainConfig:
         """(first step, first step after it, fraction of wrong labels), in the order of the steps."""
         stretches = []
         for text in self.corrupt_labels:
-            start, end, fraction = _split("corrupt_labels", text, (int, int, float), "START:END:FRACTION")
+            start, end, fraction = _split("corrupt_labels", text, (int, int, float), "START:STOP:FRACTION")
             _require(1 <= start < end and 0 < fraction <= 1, "corrupt_labels", text, "needs 1 ≤ START < END, 0 < F ≤ 1")
             stretches.append((start, end, fraction))
         stretches.sort()

@@ -145,7 +145,8 @@ def test_a_slow_command_does_not_hold_up_the_answers_and_gets_the_alert(
     written, answered = tmp_path / "got", tmp_path / "answered"
     program = f"""
 import os, sys, time
-while not os.path.exists({str(answered)!r}):
+until = time.monotonic() + 60
+while not os.path.exists({str(answered)!r}) and time.monotonic() < until:
     time.sleep(0.01)
 open({str(written)!r}, "w").write(sys.stdin.read())
 """

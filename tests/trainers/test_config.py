@@ -61,7 +61,7 @@ def test_families_do_not_redefine_common_options() -> None:
         ({"learning_rate_at": ("x:1",)}, "STEP:VALUE"),
         ({"learning_rate_at": ("0:1",)}, "--learning-rate-at 0:1"),
         ({"learning_rate_at": ("5:nan",)}, "--learning-rate-at 5:nan"),
-        ({"corrupt_labels": ("5:6",)}, "START:END:FRACTION"),
+        ({"corrupt_labels": ("5:6",)}, "START:STOP:FRACTION"),
         ({"corrupt_labels": ("6:6:0.5",)}, "--corrupt-labels 6:6:0.5"),
         ({"corrupt_labels": ("1:6:2",)}, "--corrupt-labels 1:6:2"),
         ({"corrupt_labels": ("1:6:.5", "5:8:.5")}, "must not overlap"),

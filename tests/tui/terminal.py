@@ -10,7 +10,7 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,13 +96,18 @@ class Terminal:
         raise AssertionError(f"still running:\n{self.text}")
 
 
+def buffered(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what has Python write at once, as nobody's is: what is left in a buffer is written at the end."""
+    return {name: value for name, value in environment.items() if name != "PYTHONUNBUFFERED"}
+
+
 @contextmanager
 def running(command: Sequence[str], *, columns: int = 80, lines: int = 24, **environment: str) -> Iterator[Terminal]:
     """A command in a terminal of that size; killed at the end if it still runs."""
     pid, descriptor = pty.fork()
     if pid == 0:
         dropped = ("COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
-        kept = {name: value for name, value in os.environ.items() if name not in dropped}
+        kept = {name: value for name, value in buffered(os.environ).items() if name not in dropped}
         termios.tcsetwinsize(0, (lines, columns))
         os.execve(command[0], command, kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | environment)
     terminal = Terminal(pid, descriptor, columns, lines)

@@ -9,7 +9,7 @@ import pytest
 from textual.events import Click
 from textual.widgets import Input
 
-from tests.tui.driving import main_screen, press, screen, wait_for
+from tests.tui.driving import main_screen, press, screen, until
 from tests.tui.keys.checking import key
 from thermotui.tui.actions import BY_NAME
 from thermotui.tui.dialogs.dialog import Commands, Dialog
@@ -75,6 +75,5 @@ async def test_the_palette_takes_the_place_of_another_dialog(name: str, finished
         assert isinstance(pilot.app.screen, Commands)
         assert len(pilot.app.screen_stack) == 2
         await press(pilot, *BY_NAME["view_layers"].title, "enter")
-        await wait_for(pilot, "Temperature")
-        assert main.stage.name_shown == "layers"
+        await until(pilot, lambda: main.stage.name_shown == "layers")
         assert bool(main.look.hidden_panels) == (name == "choose_panels")

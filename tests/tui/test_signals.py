@@ -6,14 +6,19 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from textual.app import App
+from textual.driver import Driver
+from textual.geometry import Size
 
-from tests.tui.terminal import watching
+from tests.tui.terminal import buffered, watching
 from thermotui.tui.terminal_output import TerminalOutput
+from thermotui.tui.thin_driver import thin_driver
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -40,7 +45,9 @@ def ended(finished: Path, program: list[str], keys: str = "") -> None:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     command = [*program, "watch", str(finished), "--fresh"]
-    screen = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    screen = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=buffered(os.environ)
+    )
     try:
         os.close(theirs)
         seen = b""
@@ -93,14 +100,70 @@ def test_a_terminal_without_a_size_is_refused(finished: Path) -> None:
         assert b"stty rows 24 cols 80" in terminal.raw
 
 
-@pytest.mark.parametrize("fails", ["write", "flush"])
-def test_what_cannot_be_written_is_told_of_once_and_forgotten(fails: str) -> None:
-    failure = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-    file, told = Mock(), Mock()
-    getattr(file, fails).side_effect = failure
-    output = TerminalOutput(file, told)
-    for _ in range(3):
-        output.write("x")
+def test_what_cannot_be_written_goes_nowhere_and_is_told_of_once(tmp_path: Path) -> None:
+    gap, loss = Mock(), Mock()
+    with Path("/dev/full").open("w") as file:
+        output = TerminalOutput(file, gap, loss)
+        for _ in range(3):
+            output.write("x")
+            output.flush()
+    (lost,) = loss.call_args_list
+    assert lost.args[0].errno == errno.ENOSPC
+    gap.assert_not_called()
+
+
+def test_a_terminal_that_was_asked_not_to_be_waited_for_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    gap, loss, seen = Mock(), Mock(), bytearray()
+    with os.fdopen(writing, "w") as file:
+        output = TerminalOutput(file, gap, loss)
+        while not gap.called:
+            output.write("x" * 4096)
+            output.flush()
+
+        def read() -> None:
+            while data := os.read(reading, 65536):
+                seen.extend(data)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        output.write("the rest")
         output.flush()
-    told.assert_called_once_with(failure)
-    assert len(file.mock_calls) == ["write", "flush"].index(fails) + 1
+    reader.join()
+    os.close(reading)
+    assert seen.endswith(b"the rest")
+    gap.assert_called_once()
+    loss.assert_not_called()
+
+
+class Mortal(Driver):
+    """A driver whose writer may have died."""
+
+    written: str
+    _writer_thread: threading.Thread
+
+    def write(self, data: str) -> None:
+        self.written += data
+
+    def start_application_mode(self) -> None: ...
+
+    def disable_input(self) -> None: ...
+
+    def stop_application_mode(self) -> None: ...
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_nobody_waits_for_a_writer_that_died(alive: bool) -> None:
+    driver = thin_driver(Mortal, lambda: Size(10, 2))(App())
+    assert isinstance(driver, Mortal)
+    driver.written = ""
+    waiting = threading.Event()
+    driver._writer_thread = threading.Thread(target=waiting.wait)
+    driver._writer_thread.start()
+    if not alive:
+        waiting.set()
+        driver._writer_thread.join()
+    driver.write("\x1b[?25l")
+    waiting.set()
+    assert bool(driver.written) == alive

@@ -88,7 +88,7 @@ def draw_figure3(curves: Sequence[BatchSizeCurves], outputs: Sequence[Path]) -> 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("the picture needs matplotlib: install it with `pip install 'thermotui[plot]'`.") from error
+        raise InputError("the picture needs matplotlib: install it with `pip install matplotlib`.") from error
     figure = Figure(figsize=(11, 11), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(3, 2).ravel().tolist()

@@ -51,7 +51,7 @@ def draw_run(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("plot needs matplotlib: install it with `pip install 'thermotui[plot]'`") from error
+        raise InputError("plot needs matplotlib: install it with `pip install matplotlib`") from error
 
     chosen = list(names) or [name for name in panel_names() if _has_data(log, name)]
     if not chosen:

@@ -39,6 +39,8 @@ class RunMonitor:
         self._loss = LossDetector(self._settings, self._book, proxy=not layers)
         self._reservoir = ReservoirDetector(tuple(layers), self._settings, self._book, batches_per_epoch)
         self._laws = ThermodynamicRules(ensemble, self._settings, self._book)
+        self._without_loss: bool | None = None
+        """Whether nobody has recorded a loss yet; None before the first step."""
 
     def feed(self, stream: str, rows: NDArray[np.void]) -> list[Alert]:
         """Rows of `steps`, `thermo`, `reservoir` or `autocorrelation`; the alerts they raised, ended or withdrew."""
@@ -50,6 +52,7 @@ class RunMonitor:
 
     def _feed(self, stream: str, rows: NDArray[np.void]) -> None:
         if stream == "steps":
+            rows = self._with_loss(rows)
             self._loss.feed(rows["step"].astype(np.int64), rows["loss"].astype(np.float64))
         elif stream == "thermo":
             self._laws.feed(rows)
@@ -57,6 +60,20 @@ class RunMonitor:
             self._reservoir.feed(rows)
         elif stream == "autocorrelation":
             self._reservoir.feed_autocorrelation(rows)
+
+    def _with_loss(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+        """Those of `steps` from the first recorded loss on.
+
+        Where the first step has a gradient and no loss, its loop does not record one: a loss that is not a number has
+        no such gradient either.
+        """
+        missing = np.isnan(rows["loss"])
+        if self._without_loss is None:
+            self._without_loss = bool(missing[0] and np.isfinite(rows["gradient_norm"][0]))
+        if not self._without_loss:
+            return rows
+        self._without_loss = bool(missing.all())
+        return rows[len(rows) if self._without_loss else int(np.argmin(missing)) :]
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
@@ -77,6 +94,7 @@ class RunMonitor:
             "loss": self._loss.state_dict(),
             "reservoir": self._reservoir.state_dict(),
             "laws": self._laws.state_dict(),
+            "without_loss": self._without_loss,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -85,3 +103,4 @@ class RunMonitor:
         self._loss.load_state_dict(state["loss"])
         self._reservoir.load_state_dict(state["reservoir"])
         self._laws.load_state_dict(state["laws"])
+        self._without_loss = state.get("without_loss", False)  # older checkpoints have none

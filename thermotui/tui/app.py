@@ -139,7 +139,7 @@ class WatchApp(App[None]):
             self.exit()
 
     def _lose_terminal(self, error: OSError) -> None:
-        """End: there is nobody to show anything, and nobody to tell where the terminal is gone altogether."""
+        """End: there is nobody to show anything, and where the terminal is gone nobody to tell."""
         if error.errno == errno.EIO:
             self.exit()
         else:

@@ -106,7 +106,7 @@ class MainScreen(RunScreen):
     @property
     def _up(self) -> bool:
         """Whether there is anything to show things on: not yet, and no more while the screen is taken down."""
-        return self.stage.is_attached
+        return self.stage.is_attached and self.app.is_running
 
     def on_mount(self) -> None:
         """Every change of what the charts show is a new question."""

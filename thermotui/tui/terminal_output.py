@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO
 
 
 class TerminalOutput:
-    """A terminal's file that takes and forgets whatever it is given once writing to it has failed.
+    """A terminal's file that leads nowhere once writing to it has failed.
 
     Textual's writer, a thread, would end with the error, and whoever writes more would then wait for ever for room in
     its queue: the program could not even be ended by a signal.
     """
 
-    def __init__(self, file: IO[str], on_loss: Callable[[OSError], None]) -> None:
-        """on_loss: called with the first error, by the thread that writes."""
+    def __init__(self, file: IO[str], on_gap: Callable[[], object], on_loss: Callable[[OSError], None]) -> None:
+        """Called by the thread that writes, on_gap: when something was not written; on_loss: when nothing can be."""
         self._file = file
+        self._on_gap = on_gap
         self._on_loss = on_loss
-        self._lost = False
 
     def write(self, text: str) -> None:
-        """Write, or forget it."""
-        self._unless_lost(lambda: self._file.write(text))
+        """Write."""
+        self._try(lambda: self._file.write(text))
 
     def flush(self) -> None:
         """Send what was written."""
-        self._unless_lost(self._file.flush)
+        self._try(self._file.flush)
 
-    def fileno(self) -> int:
-        """The terminal's descriptor."""
-        return self._file.fileno()
-
-    def _unless_lost(self, act: Callable[[], object]) -> None:
-        if self._lost:
-            return
+    def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
+        except BlockingIOError:
+            # Another program on the terminal has asked not to wait for it, which goes for all that share it.
+            os.set_blocking(self._file.fileno(), True)
+            self._on_gap()
         except OSError as error:
-            self._lost = True
+            # Python would try once more when it ends, and say that it failed.
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._file.fileno())
             self._on_loss(error)

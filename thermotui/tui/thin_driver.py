@@ -90,7 +90,14 @@ def thin_driver(
         base.__init__(self, *arguments, **options)
         file = getattr(self, "_file", None)
         if file is not None:
-            self._file = TerminalOutput(file, partial(lose, self))  # type: ignore[attr-defined]
+            repaint = partial(self._app.call_later, self._app.refresh)
+            self._file = TerminalOutput(file, repaint, partial(lose, self))  # type: ignore[attr-defined]
+
+    def send(self: Driver, data: str) -> None:
+        # Textual goes on without a writer where it cannot take up the terminal again, and would wait for it.
+        writer = getattr(self, "_writer_thread", None)
+        if writer is None or writer.is_alive():
+            base.write(self, data)
 
     def run_input_thread(self: Driver) -> None:
         try:
@@ -102,7 +109,7 @@ def thin_driver(
     def write(self: Driver, data: str) -> None:
         nonlocal held_start
         if painter.send is None:
-            painter.send = partial(base.write, self)
+            painter.send = partial(send, self)
         if data == SYNC_START:
             held_start = painter.synchronized = True
             return
@@ -118,7 +125,7 @@ def thin_driver(
             return
         start = SYNC_START if held_start else ""
         held_start = False
-        base.write(self, f"{cells.flush()}{cells.reset()}{start}{data}")
+        send(self, f"{cells.flush()}{cells.reset()}{start}{data}")
         cells.forget()
 
     return type("ThinDriver", (base,), {"__init__": start, "write": write, "run_input_thread": run_input_thread})

@@ -14,7 +14,7 @@ def write_parquet(selection: Selection, path: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise InputError("Parquet needs pyarrow; install it with: pip install 'thermotui[parquet]'") from error
+        raise InputError("Parquet needs pyarrow; install it with: pip install pyarrow") from error
     columns = selection.columns()
     dtype = selection.reader.dtype(selection.stream)
     kinds = [

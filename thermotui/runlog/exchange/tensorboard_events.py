@@ -11,7 +11,7 @@ import numpy as np
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.selection import Selection
 
-MISSING = "TensorBoard events need tensorboard; install it with: pip install 'thermotui[tensorboard]'"
+MISSING = "TensorBoard events need tensorboard; install it with: pip install tensorboard"
 
 
 def write_events(selections: Sequence[Selection], directory: Path) -> None:

@@ -58,11 +58,16 @@ def grid_shape(width: int, height: int) -> tuple[int, int]:
     return 1 + sum(width >= limit for limit in COLUMN_WIDTHS), max(1, height // panel_height)
 
 
-def absent(panel: Panel, snapshot: RunSnapshot) -> bool:
-    """Whether a run does not have what a panel shows: rows, but none with a finite value."""
+def absent(panel: Panel, snapshot: RunSnapshot) -> bool | None:
+    """Whether a run does not have what a panel shows: no rows when others have come, or none with a finite value.
+
+    snapshot: of the whole run. None where it does not tell.
+    """
+    if not snapshot.lengths[panel.stream]:
+        return True if snapshot.summary.step > 2 * snapshot.header.stride else None
     overview = snapshot.curves.get(panel.stream)
     if overview is None or not set(panel.fields) <= overview.mean.keys():
-        return False
+        return None
     return not any(np.isfinite(overview.mean[line.field]).any() for line in panel.lines)
 
 
@@ -85,7 +90,9 @@ class Dashboard(View):
         super().__init__(id=id)
         self._view = view
         self._charts = {name: Chart(view=view, id=f"panel-{name}") for name in ORDER if name in BY_NAME}
-        self._absent: frozenset[str] = frozenset()
+        self._run = ""
+        self._absent: dict[str, int] = {}
+        """Panels that this run has nothing for, with the rows of their stream when that was seen."""
         self._shown: tuple[str, ...] = ()
         self._expected: tuple[Size, frozenset[str]] | None = None
         """The size and the hidden panels to lay out for before there is a size."""
@@ -177,7 +184,7 @@ class Dashboard(View):
             # All are as wide, but for a cell.
             dots = next((self._charts[name].columns for name in self._shown if name in self._charts), 0)
             query = replace(query, columns=min(query.columns, max(POINTS_FOR_A_DOT * dots, 64)))
-        return replace(query, fields=_fields(self._shown))
+        return replace(query, fields=_fields((*self._shown, *self._due())))
 
     def ask_first(self, query: Query, size: Size, look: Look) -> Query | None:
         """The columns of the panels that a dashboard of that size holds, and that it will begin with."""
@@ -187,14 +194,33 @@ class Dashboard(View):
 
     def watch_snapshots(self, old: tuple[RunSnapshot, ...], _new: tuple[RunSnapshot, ...]) -> None:
         """Draw what is new, which need not be all at once where a run goes on."""
-        if self.snapshot is not None:
-            gone = frozenset(panel.name for panel in PANELS if absent(panel, self.snapshot))
-            if not gone <= self._absent:
-                self._absent |= gone
-                self._arrange()
         followed, self._followed = self._followed, self._view.x_range is None
+        if self.snapshot is not None:
+            self._look_for_absent(self.snapshot)
         goes_on = followed and self._followed and self._goes_on(old[0] if old else None)
         self._update(self._shown, goes_on=goes_on)
+
+    def _look_for_absent(self, snapshot: RunSnapshot) -> None:
+        """Leave out panels that this run has nothing for, until it has."""
+        known = dict(self._absent) if snapshot.path == self._run else {}
+        self._run = snapshot.path
+        for panel in PANELS if self._followed else ():
+            nothing = absent(panel, snapshot)
+            if nothing:
+                known[panel.name] = snapshot.lengths[panel.stream]
+            elif nothing is not None:
+                known.pop(panel.name, None)
+        changed = known.keys() != self._absent.keys()
+        self._absent = known
+        if changed:
+            self._arrange()
+        elif self._due():
+            self.post_message(self.Asks())
+
+    def _due(self) -> tuple[str, ...]:
+        """Panels without data whose stream has got twice as many rows since that was seen: they may have some now."""
+        lengths = self.snapshot.lengths if self.snapshot is not None else {}
+        return tuple(name for name, rows in self._absent.items() if lengths.get(BY_NAME[name].stream, 0) > 2 * rows)
 
     def _goes_on(self, before: RunSnapshot | None) -> bool:
         """Whether a live run is looked at in the same way as before."""
