@@ -34,6 +34,7 @@ def test_one_plain_frame(log: Path) -> None:
     assert "finished     batch-10: step 1999 of 2000" in result.stdout
     assert "heat −4.907 ± 0.050 nats" in result.stdout
     assert "stride 10" in result.stdout
+    assert "step 1995:  temperature k_B T [nats]   linear0 (1.009 ± 0.050)e-04" in result.stdout
     assert "critical 700–760  loss spike" in result.stdout
     assert "\x1b" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100
@@ -53,6 +54,10 @@ def test_json_has_the_schemas_names_and_every_error(log: Path) -> None:
     assert (found["state"], found["step"], found["stride"], found["adds_up"]) == ("finished", 1999, 10, True)
     assert found["figures"]["heat"]["standard_error"] == pytest.approx(0.05)
     assert found["figures"]["l_info_lower"]["kind"] == "lower bound"
+    assert (found["temperatures"]["step"], found["temperatures"]["unit"]) == (1995, "nats")
+    last = found["temperatures"]["layers"][-1]
+    assert last["layer"] == "linear3"
+    assert last["standard_error"] == pytest.approx(last["value"] / 20)
     assert [alert["kind"] for alert in found["alerts"]] == ["loss_spike", "temperature_jump"]
 
 

@@ -36,6 +36,12 @@ def test_a_name_has_a_widest_and_what_is_left_is_shared() -> None:
     assert widths_of(columns, (30, 0, 0), 30) == [8, 10, 10]
 
 
+@pytest.mark.parametrize(("room", "expected"), [(30, [17, 7, 4]), (29, [16, 7, 4]), (20, [7, 7, 4])])
+def test_a_name_makes_room_for_numbers(room: int, expected: list[int]) -> None:
+    columns = (Column("run", 40, cut="middle", fit=True), Column("state", fit=True), Column("alerts", fit=True))
+    assert widths_of(columns, (17, 7, 4), room) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
     [

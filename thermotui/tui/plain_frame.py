@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from thermotui.tui.panels import chart_of
 FRAME_PANELS = tuple(
     panel for panel in PANELS if panel.name in ("heat_work", "entropy_production", "information", "loss")
 )
+TEMPERATURES = (("reservoir", ("temperature", "temperature_se")),)
+MOST_LAYERS = 16
+"""Layers whose temperatures are printed; more would be read in a table."""
 CHART_HEIGHT = 8
 
 
@@ -34,7 +37,8 @@ def read_once(paths: Sequence[Path], columns: int) -> Tick:
         readable = tuple(summary.path for summary in first.summaries if not summary.problem)
         if not readable:
             raise InputError(first.summaries[0].problem)
-        return workspace.tick(Query(readable, fields_of(FRAME_PANELS), columns=columns, balance=True))
+        fields = (*fields_of(FRAME_PANELS), *TEMPERATURES)
+        return workspace.tick(Query(readable, fields, columns=columns, balance=True))
 
 
 def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
@@ -48,6 +52,7 @@ def plain_frame(tick: Tick, width: int, mode: Mode) -> Iterator[str]:
         yield _title(snapshot)
         if snapshot.balance:
             yield from _balance_lines(snapshot.balance, width)
+        yield from _temperature_lines(snapshot, width)
         for panel in FRAME_PANELS:
             yield from _chart_lines(panel, snapshot, width, mode)
         for log in run.logs:
@@ -99,15 +104,38 @@ def _figure_text(figure: Figure) -> str:
     return f"{figure.name} {value}{f' {figure.unit}' if figure.unit else ''}{kind}"
 
 
-def _balance_lines(balance: BalanceSheet, width: int) -> Iterator[str]:
-    line = f"step {balance.step}:"
-    for figure in balance.figures:
-        text = _figure_text(figure)
+def _filled(start: str, texts: Iterable[str], width: int) -> Iterator[str]:
+    """Lines of texts, as many in each as there is room for."""
+    line = start
+    for text in texts:
         if len(line) + 2 + len(text) > width:
             yield line
             line = " "
         line = f"{line}  {text}"
     yield line
+
+
+def _temperatures(snapshot: RunSnapshot) -> tuple[int, list[tuple[str, float, float]]]:
+    """The step of the newest measurement, and name, k_B T in nats and its standard error by layer, where there are."""
+    found = snapshot.rows_at.get("reservoir")
+    if found is None:
+        return 0, []
+    row = found[0]
+    names = [layer.name for layer in snapshot.header.layers]
+    return int(row["step"]), list(zip(names, row["temperature"].tolist(), row["temperature_se"].tolist(), strict=True))
+
+
+def _temperature_lines(snapshot: RunSnapshot, width: int) -> Iterator[str]:
+    step, layers = _temperatures(snapshot)
+    if layers:
+        texts = [printable(f"{name} {format_value(value, error)}") for name, value, error in layers[:MOST_LAYERS]]
+        if len(layers) > MOST_LAYERS:
+            texts.append(f"and {len(layers) - MOST_LAYERS} more layers: thermotui inspect")
+        yield from _filled(f"step {step}:  temperature k_B T [nats] ", texts, width)
+
+
+def _balance_lines(balance: BalanceSheet, width: int) -> Iterator[str]:
+    yield from _filled(f"step {balance.step}:", map(_figure_text, balance.figures), width)
     failed = [check for check in balance.checks if not check.holds]
     for check in failed:
         yield f"does not hold: {check.statement} (residual {format_value(check.residual)} nats)"
@@ -189,6 +217,16 @@ def _run_data(summary: RunSummary, snapshot: RunSnapshot | None) -> dict[str, An
             for interval in snapshot.valid_intervals
         ],
     }
+    step, layers = _temperatures(snapshot)
+    if layers:
+        data["temperatures"] = {
+            "step": step,
+            "unit": "nats",
+            "layers": [
+                {"layer": name, "value": _finite(value), "standard_error": _finite(error)}
+                for name, value, error in layers
+            ],
+        }
     if snapshot.balance:
         data["figures"] = {
             figure.name: {

@@ -80,6 +80,10 @@ def widths_of(columns: Sequence[Column], natural: Sequence[int], room: int) -> l
     for index in sorted(range(len(columns)), key=lambda index: -columns[index].last):
         if columns[index].last and taken() > room:
             shown[index] = False
+    # A name may be cut, numbers may not.
+    name = next((index for index, column in enumerate(columns) if column.cut == "middle" and column.fit), None)
+    if name is not None and taken() > room:
+        widths[name] = max(widths[name] - (taken() - room), 1)
     free = [index for index, column in enumerate(columns) if column.width == 0 and not column.fit]
     share = (room - taken() - len(free)) // len(free) if free else 0
     for index in free:
