@@ -34,7 +34,7 @@ def test_one_plain_frame(log: Path) -> None:
     assert "finished     batch-10: step 1999 of 2000" in result.stdout
     assert "heat −4.907 ± 0.050 nats" in result.stdout
     assert "stride 10" in result.stdout
-    assert "step 1995:  temperature k_B T [nats]   linear0 (1.009 ± 0.050)e-04" in result.stdout
+    assert "step 1995:  temperature k_B T [nats]   linear0 0.0001009 ± 0.0000050" in result.stdout
     assert "critical 700–760  loss spike" in result.stdout
     assert "\x1b" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 100

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from thermotui.analysis.scanning import Scan
     from thermotui.detect.alert import Alert
 
+CAPTION = (
+    "Valid: no alert speaks against the reservoir assumption. T may still change slowly: p is the chance of "
+    "temperatures as uneven as these were T constant.\n"
+)
+
 app = typer.Typer(add_completion=False)
 
 
@@ -138,6 +143,9 @@ def _print(console: Console, scanned: Scan, *, every: bool) -> None:
     wanted = [index for index, interval in enumerate(scanned.intervals) if every or interval.layer < 0]
     which = "by layer" if every else "common to all layers"
     table = Table(title=f"valid reservoir intervals, {which}", box=box.SIMPLE, title_justify="left")
+    if scanned.evidence:
+        table.caption = CAPTION
+        table.caption_justify = "left"
     names = ["layer", "interval"]
     if scanned.evidence:
         names += ["k_B T", "p (T constant)", "colour", "heat", "EP", "L-info"]

@@ -22,6 +22,7 @@ from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
+from thermotui.probe.doubts import NegativeTemperatures
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
@@ -116,6 +117,7 @@ class ProbeLog:
             "reservoir": self._rows.rows(measured),
             "autocorrelation": self._autocorrelation_rows(writer.dtype("autocorrelation")),
         }
+        self._doubts.look(streams["reservoir"])
         alerts: list[Alert] = []
         for name, rows in streams.items():
             writer.append_rows(name, rows)
@@ -154,6 +156,7 @@ class ProbeLog:
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)
         names = [layer.name for layer in self.layers]
+        self._doubts = NegativeTemperatures(names)
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
         self._writer.heartbeat(self.start_step, "running", f"measuring one step in {interval}")
 

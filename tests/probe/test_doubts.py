@@ -1,0 +1,30 @@
+"""A loop that keeps earlier gradients is told so."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from thermotui.probe import Probe
+
+
+@pytest.mark.parametrize("zeroed", [True, False])
+def test_gradients_that_add_up_are_noticed(zeroed: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with caplog.at_level(logging.WARNING, "thermotui"), Probe(model, optimizer, log=tmp_path / "run.h5") as probe:
+        for _ in range(150):
+            inputs, targets = torch.randn(32, 20), torch.randint(4, (32,))
+            with probe.step():
+                if zeroed:
+                    optimizer.zero_grad()
+                F.cross_entropy(model(inputs), targets).backward()
+                optimizer.step()
+    said = [record.getMessage() for record in caplog.records if "zero_grad" in record.getMessage()]
+    assert len(said) == (0 if zeroed else 1)
