@@ -141,6 +141,28 @@ async def test_new_runs_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         await wait_for(pilot, "second")
 
 
+@pytest.mark.parametrize("touched", [False, True])
+async def test_a_run_that_begins_is_shown_to_who_waits_for_it(
+    tmp_path: Path, touched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thermotui.analysis.workspace.SEARCH_INTERVAL", 0.0)
+    scripted.scripted_log(tmp_path / "old.h5", rows=50, alerts=False)
+    async with screen([tmp_path]) as pilot:
+        main = main_screen(pilot)
+        if touched:
+            await press(pilot, "3")
+        with scripted.live_log(tmp_path / "new.h5") as writer:
+            await until(pilot, lambda: len(main.runs) == 2)
+            await settle(pilot)
+            assert Path(main.selected).stem == ("old" if touched else "new")
+            # Of two that go on the first stays.
+            with scripted.live_log(tmp_path / "newer.h5"):
+                await until(pilot, lambda: len(main.runs) == 3)
+                await settle(pilot)
+                assert Path(main.selected).stem == ("old" if touched else "new")
+            writer.flush()
+
+
 async def test_words_of_a_log_never_drive_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "hostile.h5"
     layers = tuple(scripted.Layer(f"evil\x1b[2J{index}\x07", 10) for index in range(2))

@@ -164,6 +164,7 @@ class WatchApp(App[None]):
             self._touched = time.monotonic()
             self._resized |= isinstance(event, Resize)
             if not isinstance(event, MouseMove):
+                self.main.left_alone &= isinstance(event, Resize)
                 self.turns.lift()
         await super().on_event(event)
 

@@ -90,6 +90,8 @@ class MainScreen(RunScreen):
         self._answered: tuple[str, ...] = ()
         """The runs of the newest question that was answered."""
         self._waiting = waiting
+        self.left_alone = True
+        """Whether nobody has pressed anything yet."""
         self.set_reactive(MainScreen.look, look)
 
     def compose(self) -> ComposeResult:
@@ -217,6 +219,7 @@ class MainScreen(RunScreen):
         if not self._up:
             # A tick that was under way while the screen is taken down.
             return
+        known_before = {summary.path for summary in self.runs}
         self.runs = tick.summaries
         self._answered = tick.query.runs
         self.wake()
@@ -232,7 +235,16 @@ class MainScreen(RunScreen):
         if self.selected not in known and self.runs:
             shown = self.arranged()
             self.selected = shown[0][1].path if shown else self.runs[0].path
+        elif self.left_alone:
+            self._turn_to_a_new_run(known_before)
         self.show_known()
+
+    def _turn_to_a_new_run(self, known_before: set[str]) -> None:
+        """Show the run that has begun since, where none goes on that is shown: it is what was waited for."""
+        selected = next((summary for summary in self.runs if summary.path == self.selected), None)
+        begun = (run for _, run in self.arranged() if run.live and run.path not in known_before)
+        if selected is not None and not selected.live and (new := next(begun, None)) is not None:
+            self.selected = new.path
 
     def _keep(self, kept: dict[str, RunSnapshot], new: RunSnapshot) -> None:
         marked = self.marked if self.stage.view.several else ()
