@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thermotui.tui.charts.axes import read_out
+from thermotui.tui.charts.axes import _x_labels, read_out
 from thermotui.tui.charts.frame import Frame, blank, changed_spans, runs
 from thermotui.tui.charts.model import SCALES, ChartData, Mark, Scale, SeriesData, Shade, raw_series
 from thermotui.tui.charts.numbers import format_compact, format_value, to_ascii
@@ -305,3 +305,13 @@ def test_a_log_axis_says_what_it_cannot_show() -> None:
     data = ChartData("heat and work", "nats", lines)
     assert picture(data, (0.0, 50.0), scale="log")[0].text()[1].endswith("Q ≤ 0 not shown")
     assert not any("not shown" in row for row in picture(data, (0.0, 50.0), scale="symlog")[0].text())
+
+
+@pytest.mark.parametrize(
+    "x_range", [(1375.25, 1625.75), (125.0625, 375.1875), (0.0, 3001.0), (999_999.5, 1_000_500.25)]
+)
+@pytest.mark.parametrize("cells", [12, 20, 43, 150])
+def test_steps_on_the_axis_are_whole(x_range: tuple[float, float], cells: int) -> None:
+    labels = [label for _, _, label in _x_labels(x_range, cells) if label]
+    assert labels
+    assert all(label.isdigit() or label[-1] in "kM" for label in labels), labels

@@ -11,7 +11,7 @@ from thermotui.tui.charts.frame import Frame, blank
 from thermotui.tui.charts.model import ChartData, Mark, SeriesData, Shade
 from thermotui.tui.charts.numbers import format_compact, format_tick, format_value, to_ascii
 from thermotui.tui.charts.roles import ROLE
-from thermotui.tui.charts.scales import Axis, linear_ticks
+from thermotui.tui.charts.scales import Axis, linear_ticks, nice_step
 
 SEVERITY_ORDER = {"minor": 0, "warning": 1, "critical": 2}
 
@@ -101,8 +101,13 @@ def _x_axis(
 def _x_labels(x_range: tuple[float, float], cells: int) -> tuple[tuple[int, int, str], ...]:
     """Cells of the ticks, first cells of their labels, and the labels; no label where it would touch its neighbour."""
     start, end = x_range
-    ticks = linear_ticks(start, end, max(1, cells // 11))
-    step = ticks[1] - ticks[0] if len(ticks) > 1 else max(end - start, 1.0)
+    count = max(1, cells // 11)
+    ticks = linear_ticks(start, end, count)
+    while not ticks:
+        # The step that would fit has no multiple within.
+        count += 1
+        ticks = linear_ticks(start, end, count)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else nice_step(end - start, count)
     free, labels = 0, []
     for tick in ticks:
         x = int((tick - start) / (end - start) * cells)
