@@ -76,7 +76,9 @@ class TrainConfig:
         stretches = []
         for text in self.corrupt_labels:
             start, end, fraction = _split("corrupt_labels", text, (int, int, float), "START:STOP:FRACTION")
-            _require(1 <= start < end and 0 < fraction <= 1, "corrupt_labels", text, "needs 1 ≤ START < END, 0 < F ≤ 1")
+            _require(
+                1 <= start < end and 0 < fraction <= 1, "corrupt_labels", text, "needs 1 ≤ START < STOP, 0 < F ≤ 1"
+            )
             stretches.append((start, end, fraction))
         stretches.sort()
         for (_, end, _), (start, _, _) in itertools.pairwise(stretches):

@@ -31,6 +31,9 @@ def test_only_a_loss_that_was_recorded_can_be_no_number(portion: int) -> None:
     assert kinds(nothing, nothing, portion) == [("non_finite", 0)], "neither is its gradient one"
     late = np.where(np.arange(400) < 100, np.nan, noise)
     assert kinds(late, noise, portion) == []
-    late[300:] = np.nan
-    assert kinds(late, noise, portion) == [("non_finite", 300)]
+    broken, late[300:] = noise.copy(), np.nan
+    assert kinds(late, noise, portion) == [], "nothing is wrong with its gradients"
+    broken[300:] = np.nan
+    assert kinds(late, broken, portion) == [("non_finite", 300)]
+    assert kinds(np.where(np.arange(400) % 10 == 0, noise, np.nan), noise, portion) == [], "one step in ten is recorded"
     assert kinds(np.full(400, np.inf), noise, portion) == [("non_finite", 0)]

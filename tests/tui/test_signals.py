@@ -1,6 +1,7 @@
 """The screen ended from outside leaves the terminal as it was found."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -112,27 +113,38 @@ def test_what_cannot_be_written_goes_nowhere_and_is_told_of_once(tmp_path: Path)
     gap.assert_not_called()
 
 
-def test_a_terminal_that_was_asked_not_to_be_waited_for_is_waited_for() -> None:
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_a_terminal_that_was_asked_not_to_be_waited_for_is_waited_for(unbuffered: bool) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     gap, loss, seen = Mock(), Mock(), bytearray()
-    with os.fdopen(writing, "w") as file:
+
+    def read() -> None:
+        time.sleep(0.2)
+        while data := os.read(reading, 65536):
+            seen.extend(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with io.TextIOWrapper(open(writing, "wb", 0 if unbuffered else -1), write_through=unbuffered) as file:  # noqa: PTH123
         output = TerminalOutput(file, gap, loss)
-        while not gap.called:
+        for _ in range(100):
             output.write("x" * 4096)
             output.flush()
-
-        def read() -> None:
-            while data := os.read(reading, 65536):
-                seen.extend(data)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        output.write("the rest")
-        output.flush()
     reader.join()
     os.close(reading)
-    assert seen.endswith(b"the rest")
+    assert len(seen) == 409600
+    gap.assert_not_called()
+    loss.assert_not_called()
+
+
+def test_what_was_lost_when_it_was_asked_meanwhile_is_painted_anew() -> None:
+    reading, writing = os.pipe()
+    gap, loss = Mock(), Mock()
+    file = Mock(fileno=lambda: writing, write=Mock(side_effect=BlockingIOError))
+    TerminalOutput(file, gap, loss).write("x")
+    os.close(reading)
+    os.close(writing)
     gap.assert_called_once()
     loss.assert_not_called()
 

@@ -41,6 +41,7 @@ def take_snapshot(
         header=log.header,
         summary=summary,
         lengths=dict(lengths),
+        steps=query.steps,
         curves=curves,
         smoothing=query.smoothing,
         alerts=follower.alerts,

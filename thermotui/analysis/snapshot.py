@@ -74,6 +74,7 @@ class Autocorrelation:
 class RunSnapshot:
     """One run as the query asked for it.
 
+    steps: those it was asked for, first and last; None for the whole run.
     curves: an overview per stream, its means smoothed over a half-life of `smoothing` rows where that is not 0.
     at: the step under the cursor as asked; None without one. rows_at: per stream, the last row at or before it, or
     before the end of the steps asked for, one row each.
@@ -85,6 +86,7 @@ class RunSnapshot:
     header: Header
     summary: RunSummary
     lengths: dict[str, int]
+    steps: tuple[int, int] | None = None
     curves: dict[str, Overview] = field(default_factory=dict)
     smoothing: int = 0
     alerts: tuple[Alert, ...] = ()

@@ -62,18 +62,20 @@ class RunMonitor:
             self._reservoir.feed_autocorrelation(rows)
 
     def _with_loss(self, rows: NDArray[np.void]) -> NDArray[np.void]:
-        """Those of `steps` from the first recorded loss on.
+        """Those of `steps` whose loss was recorded, as far as that can be told.
 
-        Where the first step has a gradient and no loss, its loop does not record one: a loss that is not a number has
-        no such gradient either.
+        A step with a gradient and without a loss has none recorded: one that is not a number has no such gradient
+        either. Where the first step is such a one, so are all before the first loss, whose gradient was not measured.
         """
         missing = np.isnan(rows["loss"])
+        unrecorded = missing & np.isfinite(rows["gradient_norm"])
         if self._without_loss is None:
-            self._without_loss = bool(missing[0] and np.isfinite(rows["gradient_norm"][0]))
-        if not self._without_loss:
-            return rows
-        self._without_loss = bool(missing.all())
-        return rows[len(rows) if self._without_loss else int(np.argmin(missing)) :]
+            self._without_loss = bool(unrecorded[0])
+        if self._without_loss:
+            self._without_loss = bool(missing.all())
+            unrecorded[: len(rows) if self._without_loss else int(np.argmin(missing))] = True
+        recorded: NDArray[np.void] = rows[~unrecorded]
+        return recorded
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

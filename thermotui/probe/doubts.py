@@ -8,12 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.probe.measurement import RAW, Measurements
+
 logger = logging.getLogger("thermotui")
 
 ENOUGH = 16
 """Such measurements of one layer before anything is said."""
 ERRORS = 5.0
-"""Standard errors below zero that no temperature is by chance, which is one of a variance."""
+"""Standard errors below zero that no temperature is by chance: it is that of a variance."""
+ROUNDING = 0.01
+"""Share of the samples' squares below which a difference of large numbers may be rounding."""
 
 
 class NegativeTemperatures:
@@ -25,11 +29,13 @@ class NegativeTemperatures:
         self._negative = np.zeros(len(names), np.int64)
         self._said = False
 
-    def look(self, rows: NDArray[np.void]) -> None:
-        """More rows of `reservoir`."""
+    def look(self, measured: Measurements, rows: NDArray[np.void]) -> None:
+        """More measurements, and the rows of `reservoir` that they are."""
         if self._said:
             return
-        self._negative += (rows["temperature"] < -ERRORS * rows["temperature_se"]).sum(axis=0)
+        squares, gradient = (measured.raw[:, RAW.index(name)] for name in ("squares", "gradient"))
+        more = gradient > (1.0 + ROUNDING) * measured.samples[:, None] * squares
+        self._negative += (more & (rows["temperature"] < -ERRORS * rows["temperature_se"])).sum(axis=0)
         found = np.flatnonzero(self._negative >= ENOUGH)
         if found.size:
             self._said = True

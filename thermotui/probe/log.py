@@ -117,7 +117,7 @@ class ProbeLog:
             "reservoir": self._rows.rows(measured),
             "autocorrelation": self._autocorrelation_rows(writer.dtype("autocorrelation")),
         }
-        self._doubts.look(streams["reservoir"])
+        self._doubts.look(measured, streams["reservoir"])
         alerts: list[Alert] = []
         for name, rows in streams.items():
             writer.append_rows(name, rows)

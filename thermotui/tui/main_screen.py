@@ -219,7 +219,7 @@ class MainScreen(RunScreen):
         if not self._up:
             # A tick that was under way while the screen is taken down.
             return
-        known_before = {summary.path for summary in self.runs}
+        live_before = {summary.path for summary in self.runs if summary.live}
         self.runs = tick.summaries
         self._answered = tick.query.runs
         self.wake()
@@ -236,13 +236,13 @@ class MainScreen(RunScreen):
             shown = self.arranged()
             self.selected = shown[0][1].path if shown else self.runs[0].path
         elif self.left_alone:
-            self._turn_to_a_new_run(known_before)
+            self._turn_to_a_new_run(live_before)
         self.show_known()
 
-    def _turn_to_a_new_run(self, known_before: set[str]) -> None:
-        """Show the run that has begun since, where none goes on that is shown: it is what was waited for."""
+    def _turn_to_a_new_run(self, live_before: set[str]) -> None:
+        """Show the run that has begun, or begun again, where the one shown has ended: it is what was waited for."""
         selected = next((summary for summary in self.runs if summary.path == self.selected), None)
-        begun = (run for _, run in self.arranged() if run.live and run.path not in known_before)
+        begun = (run for _, run in self.arranged() if run.live and run.path not in live_before)
         if selected is not None and not selected.live and (new := next(begun, None)) is not None:
             self.selected = new.path
 

@@ -31,10 +31,12 @@ class TerminalOutput:
 
     def _try(self, act: Callable[[], object]) -> None:
         try:
+            # Another program on the terminal may have asked not to wait for it, which goes for all that share it.
+            if not os.get_blocking(self._file.fileno()):
+                os.set_blocking(self._file.fileno(), True)
             act()
         except BlockingIOError:
-            # Another program on the terminal has asked not to wait for it, which goes for all that share it.
-            os.set_blocking(self._file.fileno(), True)
+            # It asked while this was waited for.
             self._on_gap()
         except OSError as error:
             # Python would try once more when it ends, and say that it failed.

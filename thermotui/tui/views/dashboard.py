@@ -45,6 +45,8 @@ ORDER = (
 PANEL_HEIGHT = 7
 POINTS_FOR_A_DOT = 4
 """Of the points asked for: panned or zoomed by two there is still one for each until the answer is there."""
+RUNS_KNOWN = 64
+"""Runs of which it is remembered what they have nothing for."""
 CHARTS_AT_ONCE = 6
 """Drawn ahead without a look at whether a key was pressed."""
 COLUMN_WIDTHS = (54, 150, 210)
@@ -61,10 +63,14 @@ def grid_shape(width: int, height: int) -> tuple[int, int]:
 def absent(panel: Panel, snapshot: RunSnapshot) -> bool | None:
     """Whether a run does not have what a panel shows: no rows when others have come, or none with a finite value.
 
-    snapshot: of the whole run. None where it does not tell.
+    None where the snapshot does not tell, which is not of the whole run or of a young one.
     """
     if not snapshot.lengths[panel.stream]:
-        return True if snapshot.summary.step > 2 * snapshot.header.stride else None
+        header = snapshot.header
+        stride = header.reservoir_stride if panel.stream == "reservoir" else header.stride
+        return True if snapshot.lengths["steps"] > 2 * stride else None
+    if snapshot.steps is not None:
+        return None
     overview = snapshot.curves.get(panel.stream)
     if overview is None or not set(panel.fields) <= overview.mean.keys():
         return None
@@ -90,9 +96,10 @@ class Dashboard(View):
         super().__init__(id=id)
         self._view = view
         self._charts = {name: Chart(view=view, id=f"panel-{name}") for name in ORDER if name in BY_NAME}
-        self._run = ""
         self._absent: dict[str, int] = {}
-        """Panels that this run has nothing for, with the rows of their stream when that was seen."""
+        """Panels that the run shown has nothing for, with the rows of their stream when that was seen."""
+        self._absent_of: dict[tuple[str, str, float], dict[str, int]] = {}
+        """The same of runs shown before."""
         self._shown: tuple[str, ...] = ()
         self._expected: tuple[Size, frozenset[str]] | None = None
         """The size and the hidden panels to lay out for before there is a size."""
@@ -132,7 +139,7 @@ class Dashboard(View):
             return
         holders = focused.ancestors_with_self if focused else ()
         names = [widget.id.removeprefix("panel-") for widget in holders if widget.id and widget.id.startswith("panel-")]
-        self.full = names[0] if names else self._shown[0]
+        self.full = names[0] if names else next(iter(self._shown), "")
 
     def charts(self) -> Iterable[Chart]:
         """All charts, without looking for them among everything else."""
@@ -157,7 +164,8 @@ class Dashboard(View):
         """Columns of the grid, and the panels that there is room for."""
         size, hidden = self._expected or (self.size, self.look.hidden_panels)
         columns, rows = grid_shape(size.width, size.height)
-        wanted = [name for name in ORDER if name not in hidden and name not in self._absent]
+        chosen = [name for name in ORDER if name not in hidden]
+        wanted = [name for name in chosen if name not in self._absent] or chosen
         shown = (self.full,) if self.full else tuple(wanted[: columns * rows])
         return min(columns, len(shown)) or 1, shown
 
@@ -202,25 +210,34 @@ class Dashboard(View):
 
     def _look_for_absent(self, snapshot: RunSnapshot) -> None:
         """Leave out panels that this run has nothing for, until it has."""
-        known = dict(self._absent) if snapshot.path == self._run else {}
-        self._run = snapshot.path
-        for panel in PANELS if self._followed else ():
+        # One begun anew under the name of another is another.
+        run = snapshot.path, snapshot.header.run_id, snapshot.header.created
+        known = dict(self._absent_of.pop(run, {}))
+        for panel in PANELS:
             nothing = absent(panel, snapshot)
             if nothing:
                 known[panel.name] = snapshot.lengths[panel.stream]
             elif nothing is not None:
                 known.pop(panel.name, None)
         changed = known.keys() != self._absent.keys()
-        self._absent = known
+        self._absent = self._absent_of[run] = known
+        while len(self._absent_of) > RUNS_KNOWN:
+            del self._absent_of[next(iter(self._absent_of))]
         if changed:
             self._arrange()
         elif self._due():
             self.post_message(self.Asks())
 
     def _due(self) -> tuple[str, ...]:
-        """Panels without data whose stream has got twice as many rows since that was seen: they may have some now."""
-        lengths = self.snapshot.lengths if self.snapshot is not None else {}
-        return tuple(name for name, rows in self._absent.items() if lengths.get(BY_NAME[name].stream, 0) > 2 * rows)
+        """Panels without data whose stream has got twice as many rows since that was seen: they may have some now.
+
+        Or fewer: then rows were dropped to continue the run.
+        """
+        if self.snapshot is None or self._view.x_range is not None:
+            return ()
+        lengths = self.snapshot.lengths
+        now = {name: (rows, lengths[BY_NAME[name].stream]) for name, rows in self._absent.items()}
+        return tuple(name for name, (before, rows) in now.items() if rows > 2 * before or rows < before)
 
     def _goes_on(self, before: RunSnapshot | None) -> bool:
         """Whether a live run is looked at in the same way as before."""

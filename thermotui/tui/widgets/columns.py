@@ -46,6 +46,10 @@ SMALLEST = 14
 """Cells below which a column that takes what the others leave tells nothing; it is left out where it has a `last`."""
 
 
+SMALLEST_NAME = 6
+"""Cells below which a name that is cut tells nothing."""
+
+
 def cut_text(text: str, size: int, place: Literal["middle", "right"] = "right", mark: str = "…") -> str:
     """The text in at most `size` cells, with a mark where it was cut; of a middle cut the end keeps the larger part.
 
@@ -83,7 +87,7 @@ def widths_of(columns: Sequence[Column], natural: Sequence[int], room: int) -> l
     # A name may be cut, numbers may not.
     name = next((index for index, column in enumerate(columns) if column.cut == "middle" and column.fit), None)
     if name is not None and taken() > room:
-        widths[name] = max(widths[name] - (taken() - room), 1)
+        widths[name] = max(widths[name] - (taken() - room), min(widths[name], SMALLEST_NAME))
     free = [index for index, column in enumerate(columns) if column.width == 0 and not column.fit]
     share = (room - taken() - len(free)) // len(free) if free else 0
     for index in free:
