@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 from tests.tui import scripted
 from tests.tui.driving import main_screen, press, screen, until
 from thermotui.runlog.writer import RunLogWriter
-from thermotui.tui.views.dashboard import Dashboard
+from thermotui.tui.session import Session
+from thermotui.tui.views.dashboard import ORDER, Dashboard
 
 THERMO = {"heat_work", "entropy_production", "information", "efficiency", "entropy", "first_law"}
 
@@ -74,3 +75,42 @@ async def test_the_part_that_is_looked_at_tells_nothing_of_the_whole(tmp_path: P
             await press(pilot, "plus")
         assert main_screen(pilot).steps.x_range is not None
         assert "accuracy" in shown(pilot)
+
+
+async def test_a_run_begun_anew_under_its_name_may_get_everything(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    with RunLogWriter.create(path, scripted.header("old")) as writer:
+        write_steps(writer, 0, 500, loss=1.0)
+    async with screen([path], size=(220, 60)) as pilot:
+        await until(pilot, lambda: "accuracy" not in shown(pilot))
+        path.unlink()
+        writer = RunLogWriter.create(path, scripted.header("new"))
+        write_steps(writer, 0, 5, loss=1.0, accuracy=0.5)
+        await until(pilot, lambda: "accuracy" in shown(pilot) and shown(pilot) & THERMO)
+        writer.close()
+
+
+async def test_where_a_run_has_nothing_that_is_wanted_its_panels_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    with RunLogWriter.create(path, scripted.header("bare")) as writer:
+        write_steps(writer, 0, 500, loss=1.0)
+    kept = THERMO | {"log_partition"}
+    session = Session(hidden_panels=tuple(name for name in ORDER if name not in kept))
+    async with screen([path], size=(220, 60), session=session) as pilot:
+        await press(pilot, "f")
+        assert shown(pilot) & THERMO
+
+
+async def test_a_zoomed_screen_asks_no_more_than_before(tmp_path: Path) -> None:
+    path = tmp_path / "live.h5"
+    writer = RunLogWriter.create(path, scripted.header("live"))
+    write_steps(writer, 0, 100, loss=1.0)
+    async with screen([path], size=(220, 60)) as pilot:
+        await until(pilot, lambda: "accuracy" not in shown(pilot))
+        await press(pilot, "plus", "plus")
+        asked = pilot.app.poller.query
+        write_steps(writer, 100, 1000, loss=1.0)
+        await until(pilot, lambda: main_screen(pilot).stage.snapshots[0].lengths["steps"] == 1000)
+        assert not pilot.app.screen.query_one(Dashboard)._due()
+        assert pilot.app.poller.query.fields == asked.fields
+    writer.close()
