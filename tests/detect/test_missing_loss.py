@@ -33,6 +33,8 @@ def test_only_a_loss_that_was_recorded_can_be_no_number(portion: int) -> None:
     assert kinds(late, noise, portion) == []
     broken, late[300:] = noise.copy(), np.nan
     assert kinds(late, noise, portion) == [], "nothing is wrong with its gradients"
+    whole = np.where(np.arange(400) < 300, noise, np.nan)
+    assert kinds(whole, noise, portion) == [("non_finite", 300)], "every loss was recorded until then"
     broken[300:] = np.nan
     assert kinds(late, broken, portion) == [("non_finite", 300)]
     assert kinds(np.where(np.arange(400) % 10 == 0, noise, np.nan), noise, portion) == [], "one step in ten is recorded"

@@ -39,8 +39,10 @@ class RunMonitor:
         self._loss = LossDetector(self._settings, self._book, proxy=not layers)
         self._reservoir = ReservoirDetector(tuple(layers), self._settings, self._book, batches_per_epoch)
         self._laws = ThermodynamicRules(ensemble, self._settings, self._book)
-        self._without_loss: bool | None = None
-        """Whether nobody has recorded a loss yet; None before the first step."""
+        self._steps = 0
+        """The first steps seen, two at most."""
+        self._leaves_out = self._loss_begun = False
+        """Whether not every step's loss is recorded, and whether one was."""
 
     def feed(self, stream: str, rows: NDArray[np.void]) -> list[Alert]:
         """Rows of `steps`, `thermo`, `reservoir` or `autocorrelation`; the alerts they raised, ended or withdrew."""
@@ -52,7 +54,7 @@ class RunMonitor:
 
     def _feed(self, stream: str, rows: NDArray[np.void]) -> None:
         if stream == "steps":
-            rows = self._with_loss(rows)
+            rows = self._recorded(rows)
             self._loss.feed(rows["step"].astype(np.int64), rows["loss"].astype(np.float64))
         elif stream == "thermo":
             self._laws.feed(rows)
@@ -61,21 +63,23 @@ class RunMonitor:
         elif stream == "autocorrelation":
             self._reservoir.feed_autocorrelation(rows)
 
-    def _with_loss(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+    def _recorded(self, rows: NDArray[np.void]) -> NDArray[np.void]:
         """Those of `steps` whose loss was recorded, as far as that can be told.
 
-        A step with a gradient and without a loss has none recorded: one that is not a number has no such gradient
-        either. Where the first step is such a one, so are all before the first loss, whose gradient was not measured.
+        One that is not a number has no gradient that is one: a loop that leaves out one of its first two losses, with
+        such a gradient, does not record them all. Of any other loop every loss counts.
         """
         missing = np.isnan(rows["loss"])
-        unrecorded = missing & np.isfinite(rows["gradient_norm"])
-        if self._without_loss is None:
-            self._without_loss = bool(unrecorded[0])
-        if self._without_loss:
-            self._without_loss = bool(missing.all())
-            unrecorded[: len(rows) if self._without_loss else int(np.argmin(missing))] = True
-        recorded: NDArray[np.void] = rows[~unrecorded]
-        return recorded
+        with_gradient = np.isfinite(rows["gradient_norm"])
+        first = missing[: max(2 - self._steps, 0)]
+        self._leaves_out |= bool((first & with_gradient[: len(first)]).any())
+        self._steps += len(first)
+        begun = self._loss_begun | np.logical_or.accumulate(~missing)
+        self._loss_begun = bool(begun[-1])
+        if not (self._leaves_out and missing.any()):
+            return rows
+        # Before the first loss there is none to be recorded, also where the gradient was not measured.
+        return np.asarray(rows[~(missing & (with_gradient | ~begun))])
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
@@ -96,7 +100,7 @@ class RunMonitor:
             "loss": self._loss.state_dict(),
             "reservoir": self._reservoir.state_dict(),
             "laws": self._laws.state_dict(),
-            "without_loss": self._without_loss,
+            "recorded": (self._steps, self._leaves_out, self._loss_begun),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -105,4 +109,5 @@ class RunMonitor:
         self._loss.load_state_dict(state["loss"])
         self._reservoir.load_state_dict(state["reservoir"])
         self._laws.load_state_dict(state["laws"])
-        self._without_loss = state.get("without_loss", False)  # older checkpoints have none
+        # Older checkpoints have none, and are of trainers, which record every loss.
+        self._steps, self._leaves_out, self._loss_begun = state.get("recorded", (2, False, True))

@@ -81,9 +81,9 @@ class WatchApp(App[None]):
         self.last_session = self.settings.session
         self._theme_chosen = False
         self._touched: float | None = None
+        """When something was last pressed or resized that was not yet tidied up."""
         self._resized = False
         """Whether the terminal has got another size since what it left behind was last tidied up."""
-        """When something was last pressed or resized that was not yet tidied up."""
         self.poller = poller
         session = self.settings.session
         self.main = MainScreen(

@@ -86,12 +86,13 @@ def thin_driver(
     def lose(self: Driver, error: OSError) -> None:
         self._app.call_later(self._app.exit if on_loss is None else partial(on_loss, error))
 
-    def start(self: Driver, *arguments: Any, **options: Any) -> None:
+    def start(self: Any, *arguments: Any, **options: Any) -> None:
         base.__init__(self, *arguments, **options)
+        # Of drivers that write to a terminal by a thread, as Textual calls it.
         file = getattr(self, "_file", None)
         if file is not None:
             repaint = partial(self._app.call_later, self._app.refresh)
-            self._file = TerminalOutput(file, repaint, partial(lose, self))  # type: ignore[attr-defined]
+            self._file = TerminalOutput(file, repaint, partial(lose, self))
 
     def send(self: Driver, data: str) -> None:
         # Textual goes on without a writer where it cannot take up the terminal again, and would wait for it.
@@ -99,9 +100,12 @@ def thin_driver(
         if writer is None or writer.is_alive():
             base.write(self, data)
 
+    read: Callable[[Driver], None] | None = getattr(base, "run_input_thread", None)
+
     def run_input_thread(self: Driver) -> None:
         try:
-            base.run_input_thread(self)  # type: ignore[attr-defined]
+            if read is not None:
+                read(self)
         except OSError as error:
             # A read gets this, instead of nothing, while its terminal is taken away.
             lose(self, error)
