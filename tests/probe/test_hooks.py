@@ -1,10 +1,13 @@
 """Hooks are on the model in steps with something to read, and whatever the loop does, they leave it alone."""
 
 import contextlib
+import copy
 import gc
+import io
 import logging
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -230,6 +233,43 @@ def resting(model: nn.Module, called: list[str]) -> RestingHook:
         return model.register_forward_hook(lambda *_, **__: called.append("ours"), with_kwargs=True)
 
     return RestingHook(register, model, ("_forward_hooks", "_forward_hooks_with_kwargs"))
+
+
+def pickled(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    # What is loaded elsewhere needs nothing of the probe.
+    assert b"thermotui" not in file.getvalue()
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled, lambda model: torch.optim.swa_utils.AveragedModel(model)])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_model_is_copied_and_saved_without_the_probe(
+    tmp_path: Path, copied: Callable[[nn.Module], nn.Module], inside: bool
+) -> None:
+    def train(path: Path, with_copy: bool) -> np.ndarray:
+        model = small()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with Probe(model, optimizer, log=path, window=17) as probe:
+            for _ in range(3):
+                with probe.step():
+                    optimizer.zero_grad()
+                    loss = model(batch()).square().mean()
+                    if with_copy and inside:
+                        # Neither of the copy's passes is one of the model's.
+                        copied(model)(batch(4)).square().sum().backward()
+                    loss.backward()
+                    optimizer.step()
+                if with_copy:
+                    other = copied(model)
+                    assert torch.equal(other(batch()), model(batch()))
+        return rows(path)
+
+    plain, with_copies = train(tmp_path / "plain.h5", False), train(tmp_path / "copies.h5", True)
+    for name in ("temperature", "temperature_se", "force"):
+        assert np.array_equal(plain[name], with_copies[name], equal_nan=True)
 
 
 def test_a_resting_hook_comes_back_as_the_last_one() -> None:

@@ -110,6 +110,58 @@ def test_mean_and_sum_losses_micro_batches_scaling_and_clipping_give_one_tempera
     np.testing.assert_allclose(norms["clipped"], norms["mean"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_passes_whose_gradients_are_thrown_away_are_not_of_the_step(
+    tmp_path: Path, to_none: bool, micro_batches: int
+) -> None:
+    """As by SAM and by the closures of L-BFGS, which look at a step from several places."""
+    inputs, targets = data()
+
+    def passes(model: nn.Module, looks: int) -> None:
+        for _ in range(looks):
+            model.zero_grad(set_to_none=to_none)
+            for part in range(micro_batches):
+                mine = slice(part, None, micro_batches)
+                (F.cross_entropy(model(inputs[mine]), targets[mine]) / micro_batches).backward()
+
+    once = one_step(tmp_path / "once.h5", lambda model: passes(model, 1))
+    thrice = one_step(tmp_path / "thrice.h5", lambda model: passes(model, 3))
+    for name in ("temperature", "temperature_se"):
+        np.testing.assert_array_equal(thrice[name], once[name])
+    with h5py.File(tmp_path / "thrice.h5") as file:
+        assert file.attrs["batch_size"] == 12
+
+
+def test_the_closures_of_an_optimizer_are_one_step(tmp_path: Path) -> None:
+    inputs, targets = data()
+    model = small()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=5)
+    calls = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(inputs), targets)
+        loss.backward()
+        calls.append([parameter.detach().clone() for parameter in model.parameters()])
+        return loss
+
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe, probe.step():
+        optimizer.step(closure)
+    assert len(calls) > 1
+    # The last look of the step is what it reads, at the parameters of that look.
+    optimizer.zero_grad()
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), calls[-1], strict=True):
+            parameter.copy_(value)
+    last = one_step(tmp_path / "last.h5", lambda model: F.cross_entropy(model(inputs), targets).backward(), model)
+    found = rows(tmp_path / "log.h5")[0]
+    # Its learning rate is another.
+    np.testing.assert_allclose(
+        found["temperature"] / found["mobility"], last["temperature"] / last["mobility"], rtol=1e-6
+    )
+
+
 def test_ignored_targets_are_not_samples(tmp_path: Path) -> None:
     inputs, targets = data()
     ignored = targets.clone()

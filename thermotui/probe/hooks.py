@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch.utils.hooks import RemovableHandle
+
+
+class StaysBehind(partial[None]):
+    """A hook that does not go along when its module is copied or pickled: there, one that does nothing takes its place.
+
+    Loops keep their best model with `copy.deepcopy`, average models, or save them whole; what they get must neither
+    drag the probe along nor need it where it is loaded.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
+        return contextlib.nullcontext.__exit__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (contextlib.nullcontext, "__exit__")
 
 
 class RestingHook:

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 from torch.utils.hooks import RemovableHandle
 
 from thermotui.probe.general_norms import GeneralNorms
-from thermotui.probe.hooks import RestingHook, put_on
+from thermotui.probe.hooks import RestingHook, StaysBehind, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
@@ -70,9 +70,16 @@ class StepRecorder:
         self.unserved = self._every
         """Layers whose noise the last measured step did not measure within the batch: all of them where |b| = 1."""
         self._owners = [track for track in self._tracks for _ in track.layer.parameters]
+        self._parameters = [parameter for layer in layers for parameter in layer.parameters]
         self._at_once = at_once
         self._on_gradients = on_gradients
         self._arrived: list[int] = []
+        self._last_pass: tuple[Parameter, int] | None = None
+        """A parameter that the last pass of the step accumulated, and the version of its gradient then."""
+        self._samples_of_passes = 0
+        """Those of the step's passes that are over."""
+        self._looked_back = -1
+        """The backward pass that found out whether the ones before it still count."""
         self._sketch = sketch
         self._per_sample = per_sample
         device = layers[0].parameters[0].device
@@ -113,6 +120,7 @@ class StepRecorder:
             # The last step did not come to its end.
             self.abandon()
         self._arrived.clear()
+        self._last_pass = None
         self.measuring = measuring
         self._told = False
         self.step_samples = 0
@@ -161,8 +169,7 @@ class StepRecorder:
         for hook in self._gradient_hooks:
             hook.wake()
         if not self._gradient_hooks:
-            parameters = [parameter for track in self._tracks for parameter in track.layer.parameters]
-            self._gradient_hooks = put_on(partial(self._on_parameter, *each) for each in enumerate(parameters))
+            self._gradient_hooks = put_on(partial(self._on_parameter, *each) for each in enumerate(self._parameters))
         self._on_parameters = True
 
     def _on_parameter(self, position: int, parameter: Parameter) -> RestingHook:
@@ -187,11 +194,13 @@ class StepRecorder:
         self._on_modules = True
 
     def _on_model(self) -> RestingHook:
-        register = partial(self._model.register_forward_pre_hook, self._count_samples, with_kwargs=True)
+        hook = StaysBehind(self._count_samples)
+        register = partial(self._model.register_forward_pre_hook, hook, with_kwargs=True)
         return RestingHook(register, self._model, ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"))
 
     def _on_site(self, index: int, track: Track, site: Site) -> RestingHook:
-        register = partial(site.module.register_forward_hook, self._call_hook(index, track, site), with_kwargs=True)
+        hook = StaysBehind(self._call_hook(index, track, site))
+        register = partial(site.module.register_forward_hook, hook, with_kwargs=True)
         return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"))
 
     def _leave_parameters(self) -> None:
@@ -248,6 +257,8 @@ class StepRecorder:
                 backward = backward_pass()
                 if backward != track.backward:
                     track.begin_pass(backward)
+                    if track.parts and backward != self._looked_back:
+                        self._look_back(backward)
                 part = None
                 arguments = held[0]
                 if rows and arguments[0] and track.passes == 1:
@@ -265,6 +276,21 @@ class StepRecorder:
             node.register_prehook(received)
 
         return called
+
+    def _look_back(self, backward: int) -> None:
+        """A step's further pass begins: what those before it left counts if it is still in the gradients.
+
+        Optimizers that look at a step from two places, such as SAM, set the gradients to zero between their passes.
+        """
+        self._looked_back = backward
+        if self._last_pass is None:
+            return
+        parameter, version = self._last_pass
+        # Other ranks' gradients come into them at a time that is not known here.
+        if parameter.grad is None or not (self._at_once or parameter.grad._version == version):
+            for track in self._tracks:
+                track.parts.clear()
+            self.step_samples -= self._samples_of_passes
 
     def _received(self, track: Track, call: Call) -> None:
         track.calls.append(call)
@@ -313,6 +339,9 @@ class StepRecorder:
             self._on_gradients(arrived)
         if not self.measuring:
             return
+        witness = self._parameters[arrived[0]]
+        self._last_pass = None if witness.grad is None else (witness, witness.grad._version)
+        self._samples_of_passes = self.step_samples
         tracks = self._tracks
         if len(arrived) < len(self._owners):
             tracks = list({id(track): track for track in map(self._owners.__getitem__, arrived)}.values())
