@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from thermotui.analysis.monitoring import monitor_of
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.csv_table import write_csv
 from thermotui.runlog.exchange.importing import import_run
@@ -107,6 +108,32 @@ def test_csv_in(tmp_path: Path) -> None:
         assert reader.length("thermo") == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "gaps", "alert"),
+    [
+        # Another tool's eval steps and learning rates have rows of their own.
+        ("step,loss,accuracy\n0,1,\n1,,0.5\n2,0.9,\n3,,0.6\n", True, False),
+        ("step,accuracy\n0,0.1\n1,0.2\n", True, False),
+        # A run that diverged, with and without anything else that goes on.
+        ("step,loss,lr\n0,1,0.1\n1,0.9,0.1\n2,nan,0.1\n3,nan,0.1\n", False, True),
+        ("step,loss\n0,1\n1,0.9\n2,NaN\n3,nan\n", False, True),
+        ("step,loss,lr\n0,1,\n1,inf,\n2,,0.1\n", True, True),
+    ],
+)
+def test_a_loss_that_is_not_there_is_not_one_that_is_no_number(
+    tmp_path: Path, text: str, gaps: bool, alert: bool
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    report = import_run(tmp_path / "a.csv", tmp_path / "run.h5", {})
+    assert report.rows == len(text.splitlines()) - 1
+    assert ("loss" in report.gaps) == gaps
+    with RunLogReader(tmp_path / "run.h5") as reader:
+        found = monitor_of(reader.header).feed("steps", reader.read("steps"))
+    assert [one.kind for one in found] == ["non_finite"] * alert
+    if alert:
+        assert found[0].step == (2 if "nan" in text else 1)
+
+
 def test_json_lines_in_with_chosen_columns(tmp_path: Path) -> None:
     source = tmp_path / "other.jsonl"
     lines = [{"train": {"nll": 3 - 0.1 * i}, "val": i, "note": "x", "ok": True} for i in range(10_000)]
@@ -132,6 +159,7 @@ def test_json_lines_in_with_chosen_columns(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
         ("a.jsonl", "", "there are no rows"),
         ("a.csv", "step,loss\n5,1\n4,1\n", "step 4 comes after step 5"),
+        ("a.csv", "step,loss\n1,1\n1e300,1\n", "1e[+]300 is too large for the number of a step"),
         ("a.csv", "step,loss\n1,x\n", "no row has a value"),
         ("a.txt", "step,loss\n", "not a CSV"),
         ("a.wandb", "hello, world", "W&B"),

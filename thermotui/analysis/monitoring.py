@@ -101,11 +101,13 @@ def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
     from thermotui.detect.monitor import RunMonitor
 
     batches = header.dataset_size / header.batch_size if header.batch_size and not header.replacement else None
+    gaps = header.config.get("gaps")
     return RunMonitor(
         [layer.name for layer in header.layers],
         ensemble=header.ensemble,
         batches_per_epoch=batches or None,
         settings=settings,
+        gaps=isinstance(gaps, list) and "loss" in gaps,
     )
 
 

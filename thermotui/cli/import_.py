@@ -39,5 +39,7 @@ def import_run(
         rest = len(report.left_out) - NAMES_SHOWN
         more = f" and {rest} more" if rest > 0 else ""
         typer.echo(f"left out: {', '.join(report.left_out[:NAMES_SHOWN])}{more}", err=True)
+    if "loss" in report.columns and "loss" in report.gaps:
+        typer.echo("loss: some steps have none, so that a loss of nan raises no alert", err=True)
     typer.echo("no thermodynamic quantity was measured: the log holds the columns above alone", err=True)
     typer.echo(f"{report.path} ({report.rows} steps from {report.tool})")

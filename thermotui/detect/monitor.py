@@ -33,7 +33,9 @@ class RunMonitor:
         ensemble: int = 1,
         batches_per_epoch: float | None = None,
         settings: Settings | None = None,
+        gaps: bool = False,
     ) -> None:
+        self._gaps = gaps
         self._settings = Settings() if settings is None else settings
         self._book = AlertBook()
         self._loss = LossDetector(self._settings, self._book, proxy=not layers)
@@ -70,6 +72,8 @@ class RunMonitor:
         such a gradient, does not record them all. Of any other loop every loss counts.
         """
         missing = np.isnan(rows["loss"])
+        if self._gaps:
+            return np.asarray(rows[~missing])
         with_gradient = np.isfinite(rows["gradient_norm"])
         first = missing[: max(2 - self._steps, 0)]
         self._leaves_out |= bool((first & with_gradient[: len(first)]).any())

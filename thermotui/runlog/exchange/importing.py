@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,12 +14,14 @@ import numpy as np
 
 from thermotui.errors import InputError
 from thermotui.runlog.buffer import Rows, default_row
-from thermotui.runlog.exchange.records import Record, number, read_records
+from thermotui.runlog.exchange.records import Record, read_records, stated
 from thermotui.runlog.schema import STEPS, Header, row_dtype
 from thermotui.runlog.storage import new_storage, own_header
 from thermotui.runlog.writer import heartbeat_row
 
 BLOCK_ROWS = 4096
+LARGEST_STEP = 2**53
+"""Beyond it a number of a table is no whole number any more."""
 
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "step": ("step", "_step", "global_step", "iteration", "iter", "trainer/global_step"),
@@ -40,6 +44,10 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 """Names under which other tools log the columns of `steps`, the likeliest first."""
 
 
+Stated = tuple[int, dict[str, float]]
+"""A step and the fields that a value is stated of."""
+
+
 @dataclass(frozen=True)
 class Imported:
     """What was made of a file: rows, the source name of each column, and the names that were left out."""
@@ -49,6 +57,8 @@ class Imported:
     rows: int
     columns: dict[str, str]
     left_out: tuple[str, ...]
+    gaps: tuple[str, ...]
+    """Fields that not every step has."""
 
 
 def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str = "imported") -> Imported:
@@ -64,20 +74,21 @@ def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str 
     tool, records = read_records(source)
     names = _names_in(source, records)
     chosen = _choose(source, names, columns)
+    gaps = _gaps(_steps(source, read_records(source)[1], chosen))
     header = own_header(
         Header(
             run_id=uuid.uuid4().hex[:12],
             created=time.time(),
             family=family,
             layers=(),
-            config={"imported_from": str(source), "columns": chosen},
+            config={"imported_from": str(source), "columns": chosen, "gaps": gaps},
             notes=(f"Imported from {tool}: no thermodynamic quantity was measured.",),
         )
     )
     rows = 0
     with new_storage(log, header, replace_existing=False) as storage:
         last_step = 0
-        for block in _blocks(source, read_records(source)[1], chosen, header):
+        for block in _blocks(_steps(source, read_records(source)[1], chosen), header):
             storage.store("steps", [block])
             rows += len(block)
             last_step = int(block["step"][-1])
@@ -86,7 +97,7 @@ def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str 
         storage.store("heartbeat", [heartbeat_row(header, last_step, "finished", f"from {tool}")])
         storage.start()
         storage.close()
-    return Imported(log, tool, rows, chosen, tuple(sorted(names - set(chosen.values()))))
+    return Imported(log, tool, rows, chosen, tuple(sorted(names - set(chosen.values()))), tuple(gaps))
 
 
 def _names_in(source: Path, records: Iterator[Record]) -> set[str]:
@@ -116,31 +127,50 @@ def _choose(source: Path, names: set[str], columns: Mapping[str, str]) -> dict[s
     return chosen
 
 
-def _blocks(source: Path, records: Iterator[Record], chosen: Mapping[str, str], header: Header) -> Iterator[Rows]:
-    """Rows of `steps`; records of one step (an event a tag, say) are one row, and those without a value none."""
+def _steps(source: Path, records: Iterator[Record], chosen: Mapping[str, str]) -> Iterator[Stated]:
+    """Steps with what is stated of them: one for all records of a step (an event a tag, say), none without a value."""
     measured = [field for field in chosen if field not in ("step", "time")]
-    default = default_row(row_dtype(STEPS, header))
-    block = np.repeat(default, BLOCK_ROWS)
-    count, last = 0, None
+    current: dict[str, float] = {}
+    last = None
     for index, record in enumerate(records):
-        values = {field: number(record.get(chosen[field])) for field in measured}
-        values = {field: value for field, value in values.items() if value == value}
-        step = number(record.get(chosen["step"])) if "step" in chosen else float(index)
-        if not values or step != step:
+        values = {field: value for field in measured if (value := stated(record.get(chosen[field]))) is not None}
+        at = stated(record.get(chosen["step"])) if "step" in chosen else float(index)
+        if not values or at is None or math.isnan(at):
             continue
-        if last is not None and step < last:
+        if abs(at) >= LARGEST_STEP:
+            raise InputError(f"{source}: {at:g} is too large for the number of a step")
+        if last is not None and at < last:
             raise InputError(
-                f"{source}: step {step:.0f} comes after step {last:.0f}; a run log's steps never decrease, "
+                f"{source}: step {at:.0f} comes after step {last:.0f}; a run log's steps never decrease, "
                 "so import the parts of a restarted run one by one"
             )
-        if step != last:
-            if count == BLOCK_ROWS:
-                yield block
-                block, count = np.repeat(default, BLOCK_ROWS), 0
-            count, last = count + 1, step
-            block["step"][count - 1] = int(step)
-            block["time"][count - 1] = number(record.get(chosen["time"])) if "time" in chosen else np.nan
-        for field, value in values.items():
-            block[field][count - 1] = value
-    if count:
-        yield block[:count]
+        if at != last:
+            if last is not None:
+                yield int(last), current
+            last = at
+            time_there = stated(record.get(chosen["time"])) if "time" in chosen else None
+            current = {} if time_there is None else {"time": time_there}
+        current |= values
+    if last is not None:
+        yield int(last), current
+
+
+def _gaps(steps: Iterator[Stated]) -> list[str]:
+    """The fields that some of the steps say nothing of."""
+    everywhere = set(USUAL_NAMES)
+    for _, values in steps:
+        everywhere &= values.keys()
+    return [field for field in USUAL_NAMES if field not in everywhere | {"step", "time"}]
+
+
+def _blocks(steps: Iterator[Stated], header: Header) -> Iterator[Rows]:
+    """Rows of `steps`."""
+    default = default_row(row_dtype(STEPS, header))
+    default["time"] = np.nan
+    while part := list(itertools.islice(steps, BLOCK_ROWS)):
+        block = np.repeat(default, len(part))
+        for row, (step, values) in zip(block, part, strict=True):
+            row["step"] = step
+            for field, value in values.items():
+                row[field] = value
+        yield block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def _read_csv(path: Path) -> Iterator[Record]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
-                yield {name: number(cell) for name, cell in row.items() if name is not None}
+                yield {name: cell for name, cell in row.items() if name is not None}
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not a CSV table ({error})") from error
 
@@ -76,11 +77,17 @@ def flatten(record: Record, prefix: str = "") -> Record:
     return flat
 
 
-def number(value: object) -> float:
-    """A cell as a number; NaN for empty cells and for text."""
+def stated(value: object) -> float | None:
+    """The number in a cell, which NaN is one of; None for empty cells and for text."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return float("nan")
+        return None
     try:
         return float(value)
     except ValueError:
-        return float("nan")
+        return None
+
+
+def number(value: object) -> float:
+    """A cell as a number; NaN for empty cells and for text."""
+    found = stated(value)
+    return math.nan if found is None else found
