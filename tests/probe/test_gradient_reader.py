@@ -10,6 +10,7 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from thermotui.probe.agreement import Directions
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted, gradient_projection
 from thermotui.probe.readings import MOST_WAITING, SHORT, Readings
@@ -79,7 +80,7 @@ class Kept:
         self.squares = Rows(2 * MOST_WAITING)
         self.readings = Readings(gradient_projection(layers, 1), self.squares, window=2 * MOST_WAITING)
         self.readings.windowed = True
-        self.reader = GradientReader(layers, self.readings)
+        self.reader = GradientReader(layers, self.readings, Directions(torch.device("cpu"), seed=2))
 
     def begin_step(self) -> None:
         self.reader.begin_step(WANTED)

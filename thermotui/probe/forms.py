@@ -54,6 +54,11 @@ class Outer:
         """o."""
         return self.deltas.shape[-1]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the gradient."""
+        return self.deltas.dtype
+
     def norms(self) -> Norms:
         """By the cheaper of the two exact routes."""
         positions, inputs = self.activations.shape[-2:]
@@ -90,6 +95,11 @@ class Rows:
     deltas: Tensor
     rows: int
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the gradient."""
+        return self.deltas.dtype
+
     def norms(self) -> Norms:
         """Positions with the same id add up."""
         if self.ids.shape[1] == 1:
@@ -124,6 +134,11 @@ class Direct:
         """Length of the parameter's first axis."""
         return self.gradient.shape[1]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the gradient."""
+        return self.gradient.dtype
+
     def norms(self) -> Norms:
         """Of what is there."""
         return Norms(norm(self.gradient.flatten(1), dim=1))
@@ -152,11 +167,11 @@ def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> No
     single = uses[0]
     if len(uses) == 1 and (sketch == 0 or single.exact_cost <= 2 * single.sketch_cost(sketch)):
         return single.norms()
-    deltas = single.gradient if isinstance(single, Direct) else single.deltas
     if sketch == 0:
+        deltas = single.gradient if isinstance(single, Direct) else single.deltas
         directions = torch.eye(single.rows, device=deltas.device, dtype=deltas.dtype)
         return Norms(norm(_total(uses, directions).flatten(1), dim=1))
-    columns = norm(_total(uses, signs.take(single.rows, sketch, deltas.dtype)), dim=-1)
+    columns = norm(_total(uses, signs.take(single.rows, sketch, single.dtype)), dim=-1)
     return Norms(norm(columns.flatten(1, -2), dim=1) if columns.dim() > 2 else columns)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from thermotui.probe.agreement import Directions
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.readings import Place, Readings
 from thermotui.probe.sums import dot, square_into
@@ -22,7 +23,7 @@ PROJECTIONS = 4
 
 
 class Wanted(NamedTuple):
-    """What is read in this step; `pairing` and `copies` only along with `squares`."""
+    """What is read in this step; `pairing`, `copies` and `directed` only along with `squares`."""
 
     squares: bool = False
     projections: bool = False
@@ -30,6 +31,8 @@ class Wanted(NamedTuple):
     copies: bool = False
     differences: bool = False
     """Of the gradient from step to step, in the layers `GradientReader.differenced`."""
+    directed: bool = False
+    """The gradient along its random direction."""
 
 
 NOTHING = Wanted()
@@ -48,8 +51,9 @@ class GradientReader:
     Parameters go by their position in the row of all layers' parameters.
     """
 
-    def __init__(self, layers: Sequence[Sequence[Parameter]], readings: Readings) -> None:
-        """readings: take the squares and the projections."""
+    def __init__(self, layers: Sequence[Sequence[Parameter]], readings: Readings, directions: Directions) -> None:
+        """readings: take the squares and the projections. directions: of the figures `directed`."""
+        self._directions = directions
         self._parameters = [p for layer in layers for p in layer]
         self._rows = [row for row, layer in enumerate(layers) for _ in layer]
         self._count = len(layers)
@@ -79,6 +83,8 @@ class GradientReader:
             return False
         self._blank = False
         self.copies: dict[int, Tensor] = {}
+        self.directed: dict[int, Tensor] = {}
+        """By the parameter's id."""
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
         return True
@@ -104,7 +110,7 @@ class GradientReader:
         wanted, dtype, parameters, places = self.wanted, self._dtype, self._parameters, self._readings.present
         dots = wanted.squares and self._by_dots
         at_once = wanted.squares and not self._by_dots
-        once_more = at_once or wanted.pairing or wanted.copies or bool(self.differenced)
+        once_more = at_once or wanted.pairing or wanted.copies or wanted.directed or bool(self.differenced)
         gradients: dict[int, Tensor] = {}
         vectors: list[Tensor] = []
         places_of_vectors: list[Tensor] = []
@@ -151,6 +157,12 @@ class GradientReader:
                 self.pairings[position] = dot(parameter, gradient)
         if wanted.copies:
             self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
+        if wanted.directed:
+            for position, gradient in gradients.items():
+                parameter = self._parameters[position]
+                along = self._directions.of_gradient(parameter, gradient)
+                if along is not None:
+                    self.directed[id(parameter)] = along
         if wanted.differences and self.differenced:
             self._difference(gradients, scale)
 

@@ -30,7 +30,8 @@ class LinearNorms:
         self._biases = biases
         self._sums = sums
         self._places: list[int] = []
-        self._samples = -1
+        self.samples = -1
+        """Of the steps that wait."""
         self._dtype = torch.float32
         self._slots: list[list[LinearPart]] = []
         self._open: list[LinearPart] = []
@@ -54,7 +55,7 @@ class LinearNorms:
         deltas = deltas if deltas.dtype in WIDE else deltas.float()
         if not first or inputs.dtype is not deltas.dtype:
             return norm(inputs, dim=1), norm(deltas, dim=1)
-        if samples != self._samples or deltas.dtype is not self._dtype:
+        if samples != self.samples or deltas.dtype is not self._dtype:
             self._make(samples, deltas.dtype)
         part = self._open[layer]
         norm(inputs, dim=1, out=part[0])
@@ -89,7 +90,7 @@ class LinearNorms:
         self.settle()
         layers = len(self._biases)
         steps = max(min(MOST_STEPS, LATER // (2 * layers * max(samples, 1))), 1)
-        self._samples, self._dtype = samples, dtype
+        self.samples, self._dtype = samples, dtype
         self._norms = self._biases.new_empty(steps, 2 * layers, samples, dtype=dtype)
         rows = [step.unbind() for step in self._norms]
         self._slots = [list(zip(row[:layers], row[layers:], strict=True)) for row in rows]

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -24,7 +24,7 @@ from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
 from thermotui.probe.doubts import NegativeTemperatures
 from thermotui.probe.layers import ModelLayer
-from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling
+from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling, blank_disagreeing
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
@@ -63,6 +63,8 @@ class ProbeLog:
     """Fields of `reservoir` that this probe will never measure."""
     figures: WaitingFigures
     """Those of the steps that were measured; they are to be there before their step is added."""
+    distrust: Callable[[Iterable[int]], None]
+    """Told of the layers whose gradient turns out not to be the sum of what was read of the samples."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _told: dict[str, WaitingNumbers] = field(init=False)
@@ -82,6 +84,11 @@ class ProbeLog:
     def autocorrelation(self, step: int, values: Tensor, variance: Tensor) -> None:
         """One window's autocorrelation [L, lags] and its variance if η is white [L], on the device; its last step."""
         self._windows.append((step, values, variance))
+
+    @property
+    def waiting(self) -> int:
+        """Steps that are not in the file yet."""
+        return len(self._waiting)
 
     @property
     def opened(self) -> bool:
@@ -112,6 +119,8 @@ class ProbeLog:
             return
         waiting, self._waiting = self._waiting, []
         measured = self.figures.take()
+        wrong = blank_disagreeing(measured.raw)
+        self.distrust(np.flatnonzero(wrong).tolist())
         streams = {
             "steps": self._step_rows(waiting, measured, writer.dtype("steps")),
             "reservoir": self._rows.rows(measured),

@@ -27,6 +27,7 @@ RAW = (
     "eta_4",
     "gap",  # ‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖²
     "from_steps",  # ½‖g_t − g_{t−1}‖², without the loss scale
+    "disagreement",  # of g with Σ_n G_n: more than 1 is too much
 )
 """Rows of the device tensor [len(RAW), L] of one measured step; NaN where not measured."""
 
@@ -181,6 +182,25 @@ class MeasurementRows:
         result = np.full_like(pairing, np.nan)
         result[read] = means[:, 0] / means[:, 1]
         return result
+
+
+def blank_disagreeing(raw: Array) -> NDArray[np.bool_]:
+    """Take back the samples' figures of layers whose gradient is not the sum of the samples' parts, in place.
+
+    raw: [n, len(RAW), L]. All measurements up to the next look that agrees, and back to the last one, may be wrong too.
+    Returns which layers were found wrong, [L].
+    """
+    look = raw[:, RAW.index("disagreement")]
+    wrong = look > 1.0
+    looked = np.flatnonzero(np.isfinite(look).any(axis=1))
+    if wrong.any():
+        rows = np.arange(len(raw))
+        before, after = (np.searchsorted(looked, rows, side=side) for side in ("right", "left"))
+        for index in (before - 1, after):
+            there = (index >= 0) & (index < len(looked))
+            hit = wrong[looked[np.clip(index, 0, len(looked) - 1)]] & there[:, None]
+            raw[:, RAW.index("squares")][hit] = np.nan
+    return np.asarray(wrong.any(axis=0))
 
 
 def running_mean(values: Array, history: Array, window: int) -> tuple[Array, Array]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
+from thermotui.probe.agreement import Directions, Total
 from thermotui.probe.forms import Form, Norms, sample_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
@@ -34,6 +36,8 @@ class Part:
 
     norms: tuple[Norms, ...]
     weight: float = 1.0
+    totals: tuple[tuple[Parameter, Total], ...] = ()
+    """Where it is to be seen whether the gradient is the sum of its samples' parts."""
 
     def squares(self) -> Tensor:
         """‖G_n‖² of the whole layer, [m]."""
@@ -56,9 +60,14 @@ def general_part(part: Part | LinearPart, bias: float) -> Part:
     return Part((Norms((inputs.square() + bias) * deltas.square(), squared=True),))
 
 
-def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: RandomSigns) -> tuple[Part, str]:
-    """A layer's norms from all its calls in one pass by the rules of its modules, and what the estimator is called."""
-    forms: dict[int, list[Form]] = {}
+def part_of_calls(
+    calls: Sequence[Call], samples: int, *, sketch: int, signs: RandomSigns, directions: Directions | None = None
+) -> tuple[Part, str]:
+    """A layer's norms from all its calls in one pass by the rules of its modules, and what the estimator is called.
+
+    directions: along which the samples' parts are added up as well.
+    """
+    forms: dict[Parameter, list[Form]] = {}
     for site, (args, kwargs), deltas in calls:
         if site.rule is None:
             raise UnreadableError("its module has no rule")
@@ -67,10 +76,11 @@ def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: Ra
         for name, form in site.rule(site.module, inputs, deltas).items():
             parameter = site.parameters.get(name)
             if parameter is not None:
-                forms.setdefault(id(parameter), []).append(form)
+                forms.setdefault(parameter, []).append(form)
     norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
-    return Part(tuple(norms)), estimator
+    totals = [(one, directions.total(one, uses)) for one, uses in forms.items()] if directions is not None else []
+    return Part(tuple(norms), totals=tuple(totals)), estimator
 
 
 def part_of_samples(calls: Sequence[Call], samples: int, *, count: int, generator: torch.Generator) -> tuple[Part, str]:
@@ -111,7 +121,7 @@ def spread(values: Tensor) -> Tensor:
     """Variance of the sum over the last axis, from its m independent terms; NaN for one."""
     count = values.shape[-1]
     if count < 2:
-        return torch.full_like(values[..., 0], torch.nan)
+        return values.new_full(values.shape[:-1], torch.nan)
     # Tensor.var goes number by number and takes ten times as long.
     return (values - values.mean(-1, keepdim=True)).square_().sum(-1) * (count / (count - 1))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -57,6 +59,25 @@ def first_tensor(output: Any) -> Tensor:
     if not isinstance(first, Tensor):
         raise UnreadableError(f"its output is of type {type(first).__name__} instead of a tensor")
     return first
+
+
+def further_tensors(output: Any) -> Iterator[Tensor]:
+    """All tensors of an output but the one that `first_tensor` finds."""
+    if isinstance(output, tuple | list):
+        yield from itertools.islice(_tensors(output), 1, None)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple | list | dict):
+        for one in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(one)
+
+
+def in_short(error: Exception) -> str:
+    """The first line of what it says."""
+    return str(error).split("\n")[0] or type(error).__name__
 
 
 def _random_states(device: torch.device) -> list[Tensor]:

@@ -28,6 +28,7 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
+from thermotui.probe.agreement import Directions
 from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
 from thermotui.probe.interval import MeasurementInterval
@@ -43,8 +44,12 @@ from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the preconditioner, the drift."""
+CHECKED = 128
+"""Every so many measurements it is seen whether the gradients are the sums of what is read of the samples."""
 DRIFT_STEPS = 64
 """The drift, which reads where they started as well, is not taken again before so many steps."""
+PATIENCE = 16
+"""Steps without a gradient after which the log begins all the same."""
 
 Losses = Callable[[], Iterable[Tensor]]
 
@@ -132,7 +137,8 @@ class Probe:
             window,
             {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
         )
-        self._reader = GradientReader(self._parameters, self._figures.readings)
+        directions = Directions(device, seed)
+        self._reader = GradientReader(self._parameters, self._figures.readings, directions)
         self._recorder = StepRecorder(
             inner,
             self._layers,
@@ -142,6 +148,7 @@ class Probe:
             at_once=world > 1,
             norms=self._figures.norms,
             general=self._figures.general,
+            directions=directions,
             on_gradients=self._read_gradients,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
@@ -178,6 +185,7 @@ class Probe:
             config=dict(config or {}),
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
             figures=self._figures,
+            distrust=self._recorder.distrust,
         )
 
     @property
@@ -226,10 +234,12 @@ class Probe:
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
             self._full.begin(replay if reversible else None)
         differences = measuring or schedule.precedes_measurement(step)
+        # The first one that a figure comes from, too, which is not the first measurement where a step has no loss.
+        checking = measuring and (self._measured % CHECKED == 0 or not self._log.opened)
         due = reader.begin_step(
-            Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences)
+            Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences, checking)
         )
-        self._recorder.begin_step(measuring=measuring, gradients=due)
+        self._recorder.begin_step(measuring=measuring, gradients=due, checking=checking)
         self._reading = due
         if not due and self._log.opened:
             # Whoever looks at the gradient's differences has to see the step before a measurement.
@@ -243,6 +253,9 @@ class Probe:
         """The second half of `step`, after the optimizer's."""
         now = time.time()
         measuring = self._reading and self._end_reading(now)
+        if not self._log.opened and (self._recorder.reached or not measuring or self._log.waiting >= PATIENCE):
+            # A first batch that the loop passes over tells nothing of how the others are measured.
+            self._open_log()
         self._hand_over(now)
         if measuring:
             self._reader.differenced = self._recorder.unserved
@@ -268,6 +281,8 @@ class Probe:
         """Write what is left, close the log and take the hooks off the model."""
         self._recorder.detach()
         self._rate_hook.remove()
+        if self._log.waiting and not self._log.opened:
+            self._open_log()
         self._log.close(state, message)
 
     def __enter__(self) -> Self:
@@ -305,9 +320,14 @@ class Probe:
         """The figures of the step that is over; its place among those that wait."""
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
-        samples = recorder.step_samples
-        noise = recorder.take_noise()
         figures: dict[str, Tensor] = {}
+        if recorder.checking:
+            figures["disagreement"] = recorder.disagreements(reader.directed)
+            if not self._log.opened:
+                # The log's header says how each layer is measured.
+                recorder.distrust(torch.nonzero(figures["disagreement"] > 1.0).flatten().tolist())
+        noise = recorder.take_noise()
+        samples = recorder.step_samples
         if reader.differenced:
             figures["from_steps"] = reader.differences()
         if self._seldom:
@@ -336,10 +356,13 @@ class Probe:
         self._full.forget()
         return figures
 
+    def _open_log(self) -> None:
+        recorder, note = self._recorder, self._mobility.note()
+        interval = self._interval.interval
+        samples = recorder.step_samples or recorder.samples_seen
+        self._log.open(samples, recorder.estimators, recorder.obstacles, interval, note)
+
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval
-        if not log.opened:
-            recorder = self._recorder
-            log.open(recorder.step_samples, recorder.estimators, recorder.obstacles, interval, self._mobility.note())
         log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)
         current.forget()

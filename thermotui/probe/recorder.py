@@ -8,7 +8,7 @@ steps they may be on it but read nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.hooks import RemovableHandle
 
+from thermotui.probe.agreement import Directions, Total, disagreement
 from thermotui.probe.general_norms import GeneralNorms
 from thermotui.probe.hooks import RestingHook, StaysBehind, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
-from thermotui.probe.noise import EXACT, Call, general_part, part_of_calls, part_of_samples, part_sums
-from thermotui.probe.per_sample import UnreadableError, first_tensor
+from thermotui.probe.noise import EXACT, Call, Part, general_part, part_of_calls, part_of_samples, part_sums
+from thermotui.probe.per_sample import UnreadableError, first_tensor, further_tensors, in_short
 from thermotui.probe.signs import RandomSigns
 from thermotui.probe.track import Track
 
@@ -32,7 +33,18 @@ logger = logging.getLogger("thermotui")
 gradients_wanted = torch.is_grad_enabled
 backward_pass: Callable[[], int] = torch._C._current_graph_task_id
 graph_is_kept: Callable[[], bool] = torch._C._autograd._get_current_graph_task_keep_graph
+# What is there tells whether autograd keeps what it saves; PyTorch says so from 2.8 on.
+repacked: Callable[[bool], object] = getattr(
+    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignore_tracing: None
+)
 at_end_of_pass: Callable[[Callable[[], None]], None] = torch.autograd.Variable._execution_engine.queue_callback
+
+DISAGREES = (
+    "its gradient is not the sum of what the samples give through the module (is the weight used elsewhere as well, is "
+    "there a penalty in the loss, a hook on the gradient, or that of earlier steps still in it: optimizer.zero_grad?)"
+)
+UNKNOWN = -1
+"""Samples of a forward pass that has no tensor to count them by."""
 
 
 class StepRecorder:
@@ -49,6 +61,7 @@ class StepRecorder:
         at_once: bool,
         norms: LinearNorms,
         general: GeneralNorms,
+        directions: Directions,
         on_gradients: Callable[[Sequence[int]], None],
     ) -> None:
         """Take a model and its layers; the hooks come with the first step.
@@ -58,12 +71,19 @@ class StepRecorder:
         at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
         is mixed into it.
         norms, general: where those of linear layers alone, and of layers of any kind, wait to be summed up.
+        directions: along which the samples' parts of a gradient are compared with it.
         """
         self.measuring = False
-        self.samples = 0
-        """Samples of the present micro-batch."""
+        self.checking = False
+        """Whether this step shows if gradients are the sums of their samples' parts."""
+        self.samples = UNKNOWN
+        """Samples of the present forward pass."""
+        self.samples_seen = 0
+        """Samples of all forward passes of the step."""
         self.step_samples = 0
-        """Samples of the step so far."""
+        """Those of them, in the last measured step, that its gradients are of, as far as any layer could tell."""
+        self.reached = False
+        """Whether a gradient arrived in the step."""
         self._model = model
         self._tracks = [Track(layer, layer.obstacle) for layer in layers]
         self._every = frozenset(range(len(layers)))
@@ -76,8 +96,6 @@ class StepRecorder:
         self._arrived: list[int] = []
         self._last_pass: tuple[Parameter, int] | None = None
         """A parameter that the last pass of the step accumulated, and the version of its gradient then."""
-        self._samples_of_passes = 0
-        """Those of the step's passes that are over."""
         self._looked_back = -1
         """The backward pass that found out whether the ones before it still count."""
         self._sketch = sketch
@@ -86,6 +104,7 @@ class StepRecorder:
         self._signs = RandomSigns(torch.Generator(device=device).manual_seed(seed))
         self._choice = torch.Generator().manual_seed(seed)
         self._missing = torch.full((), torch.nan, device=device)
+        self._directions = directions
         self._norms = norms
         self._general = general
         self._told = False
@@ -106,8 +125,11 @@ class StepRecorder:
         """Layer name → why its noise is not measured within the batch."""
         return {t.layer.name: t.obstacle or "no gradient reached it" for t in self._tracks if not t.served}
 
-    def begin_step(self, *, measuring: bool, gradients: bool) -> None:
-        """Forget the last step; measuring: read per-sample norms in this one, gradients: hand over the gradients."""
+    def begin_step(self, *, measuring: bool, gradients: bool, checking: bool = False) -> None:
+        """Forget the last step; measuring: read per-sample norms in this one, gradients: hand over the gradients.
+
+        checking: with the norms, see whether gradients are the sums of their samples' parts.
+        """
         if gradients and not self._on_parameters:
             self._attach_to_parameters()
         elif self._on_parameters and not (gradients or self._stays):
@@ -122,14 +144,38 @@ class StepRecorder:
         self._arrived.clear()
         self._last_pass = None
         self.measuring = measuring
+        self.checking = checking
         self._told = False
-        self.step_samples = 0
+        self.samples = UNKNOWN
+        self.samples_seen = 0
+        self.reached = False
 
     def count(self, samples: int) -> None:
         """Take the number of samples of the next micro-batch from the caller instead of the model's input."""
         self._told = True
         self.samples = samples
-        self.step_samples += samples
+        self.samples_seen += samples
+
+    def disagreements(self, gradients: Mapping[int, Tensor]) -> Tensor:
+        """By layer, how far its gradient is from the sum of the samples' parts, [L]: more than 1 is too far.
+
+        gradients: those of this step along their directions, by the parameter's id. NaN where nothing can be compared.
+        """
+        found = []
+        for track in self._tracks:
+            totals: dict[int, list[Total]] = {}
+            for part in track.parts:
+                for parameter, total in part.totals if isinstance(part, Part) else ():
+                    totals.setdefault(id(parameter), []).append(total)
+            one = disagreement(totals, gradients)
+            found.append(self._missing if one is None else one)
+        return torch.stack(found)
+
+    def distrust(self, layers: Iterable[int]) -> None:
+        """Give up the layers whose gradient was found not to be the sum of its samples' parts."""
+        for index in layers:
+            if not self._tracks[index].obstacle:
+                self._give_up(self._tracks[index], DISAGREES)
 
     def take_noise(self) -> Tensor | LinearNorms | GeneralNorms:
         """The step's sums, the rows `NOISE` by layer, [3, L], or where the norms wait that they are to be made of.
@@ -137,18 +183,23 @@ class StepRecorder:
         The hooks rest from now on.
         """
         noise: Tensor | LinearNorms | GeneralNorms
-        several = self.step_samples > 1
         if self._norms.hold(self._tracks):
             noise = self._norms
-            self.unserved = frozenset() if several else self._every
+            self.step_samples = self._norms.samples
+            self.unserved = frozenset() if self.step_samples > 1 else self._every
         else:
+            self.step_samples = max((track.samples for track in self._tracks if track.parts), default=self.samples_seen)
+            # A layer may have another loss than the others, of a batch of its own.
+            odd = [i for i, track in enumerate(self._tracks) if track.parts and track.samples != self.step_samples]
+            for index in odd:
+                self._tracks[index].begin_anew()
             parts = [[general_part(part, track.layer.bias) for part in track.parts] for track in self._tracks]
             if self._general.hold(parts):
                 noise = self._general
             else:
                 noise = torch.stack([part_sums(layer, self._missing) for layer in parts], dim=1)
-            served = {i for i, track in enumerate(self._tracks) if track.served and several}
-            self.unserved = self._every - served
+            served = {i for i, track in enumerate(self._tracks) if track.served and self.step_samples > 1}
+            self.unserved = self._every - served.difference(odd)
         self.abandon()
         return noise
 
@@ -216,12 +267,13 @@ class StepRecorder:
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.measuring or self._told or not gradients_wanted():
             return
-        self.samples = 0
+        self.samples = UNKNOWN
         for value in (*args, *kwargs.values()):
             if isinstance(value, Tensor) and value.dim() > 0:
-                self.samples = value.shape[0]
+                # A nested tensor has no shape.
+                self.samples = value.size(0)
                 break
-        self.step_samples += self.samples
+        self.samples_seen += max(self.samples, 0)
 
     def _call_hook(self, index: int, track: Track, site: Site) -> Callable[..., None]:
         """The hook of one module's forward pass; index: the layer's."""
@@ -231,7 +283,12 @@ class StepRecorder:
         norms = self._norms
 
         def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            if not self.measuring or track.obstacle or not gradients_wanted():
+            samples = self.samples
+            if not self.measuring or track.obstacle or samples == 0 or not gradients_wanted():
+                return
+            if repacked(False):
+                # Whoever takes away what autograd saves wants the memory: the inputs must not be kept here either.
+                self._give_up(track, "its inputs are not kept until the backward pass (checkpointing or offloading)")
                 return
             tensor = output
             if not isinstance(output, Tensor):
@@ -240,16 +297,22 @@ class StepRecorder:
                 except UnreadableError as error:
                     self._give_up(track, str(error))
                     return
+                self._watch(track, output)
             node, place = tensor.grad_fn, tensor.output_nr
             if node is None:
                 return
             track.passes += 1
             held = [(args, kwargs)]
+            before = -1
 
             # A hook on the node takes a third of the time of one on the tensor.
             def received(deltas: tuple[Tensor | None, ...]) -> None:
+                nonlocal before
                 delta = deltas[place]
-                if delta is None or not held or not self.measuring or track.obstacle:
+                if delta is None or not held or not self.measuring:
+                    return
+                if track.obstacle:
+                    held.clear()
                     return
                 if delta.requires_grad:
                     self._give_up(track, "its gradient is differentiated once more")
@@ -257,17 +320,27 @@ class StepRecorder:
                 backward = backward_pass()
                 if backward != track.backward:
                     track.begin_pass(backward)
-                    if track.parts and backward != self._looked_back:
+                    if track.parts:
                         self._look_back(backward)
+                        if before in track.settled:
+                            self._give_up(track, "several backward passes go through one forward pass")
+                            return
+                before = backward
                 part = None
                 arguments = held[0]
-                if rows and arguments[0] and track.passes == 1:
-                    first = not (track.parts or track.pending)
-                    part = norms.read(index, arguments[0][0], delta, self.samples, first=first)
+                if rows and arguments[0] and track.passes == 1 and not self.checking:
+                    try:
+                        part = norms.read(
+                            index, arguments[0][0], delta, samples, first=not (track.parts or track.pending)
+                        )
+                    except Exception as error:  # noqa: BLE001 - the input may be of any kind
+                        self._give_up(track, in_short(error))
+                        return
                 if part is None:
-                    self._received(track, (site, arguments, delta))
+                    self._received(track, (site, arguments, delta), samples)
                 else:
                     track.estimator = EXACT
+                    track.samples_of_pass = samples
                     track.pending.append(part)
                 if freed and not graph_is_kept():
                     # A loop that keeps its loss keeps the graph: the activations would outlive the backward pass.
@@ -277,40 +350,64 @@ class StepRecorder:
 
         return called
 
+    def _watch(self, track: Track, output: Any) -> None:
+        """A module without a rule goes through again by its first output: give up where another one has a gradient."""
+        for tensor in further_tensors(output):
+            if tensor.grad_fn is not None:
+                tensor.grad_fn.register_prehook(partial(self._arrived_elsewhere, track, tensor.output_nr))
+
+    def _arrived_elsewhere(self, track: Track, place: int, deltas: tuple[Tensor | None, ...]) -> None:
+        if self.measuring and not track.obstacle and deltas[place] is not None:
+            self._give_up(track, "several of its outputs are used")
+
     def _look_back(self, backward: int) -> None:
         """A step's further pass begins: what those before it left counts if it is still in the gradients.
 
         Optimizers that look at a step from two places, such as SAM, set the gradients to zero between their passes.
         """
-        self._looked_back = backward
-        if self._last_pass is None:
-            return
-        parameter, version = self._last_pass
-        # Other ranks' gradients come into them at a time that is not known here.
-        if parameter.grad is None or not (self._at_once or parameter.grad._version == version):
-            for track in self._tracks:
-                track.parts.clear()
-            self.step_samples -= self._samples_of_passes
+        if backward != self._looked_back:
+            self._looked_back = backward
+            if self._last_pass is not None and self._thrown_away(*self._last_pass):
+                for track in self._tracks:
+                    track.begin_anew()
 
-    def _received(self, track: Track, call: Call) -> None:
+    def _thrown_away(self, parameter: Parameter, version: int) -> bool:
+        """Whether the gradients are gone that a parameter among them had at that version."""
+        if parameter.grad is None:
+            return True
+        if parameter.grad._version == version or not parameter.grad.is_cpu:
+            # A device would have to be waited for; `Directions` will tell.
+            return False
+        gradients = [one.grad for one in self._parameters if one.grad is not None]
+        return not any(gradient.is_sparse or gradient.any() for gradient in gradients)
+
+    def _received(self, track: Track, call: Call, samples: int) -> None:
+        if track.calls and samples != track.samples_of_pass:
+            self._give_up(track, "its calls in one backward pass are of different numbers of samples")
+            return
         track.calls.append(call)
+        track.samples_of_pass = samples
         if track.passes == 1 and len(track.layer.sites) == 1 and call[0].rule is not None:
             # At once, so that neither activations nor deltas outlive their place in the backward pass.
             self._read_calls(track)
 
     def _read_calls(self, track: Track) -> None:
         calls, track.calls = track.calls, []
+        samples = track.samples_of_pass
         # What the modules do when they are called once more is not the loop's.
         self.measuring = False
         try:
-            if self.samples == 0:
+            if samples == UNKNOWN:
                 raise UnreadableError("the model's input has no tensor to count samples by")
             if all(site.rule is not None for site, _, _ in calls):
-                part, name = part_of_calls(calls, self.samples, sketch=self._sketch, signs=self._signs)
+                directions = self._directions if self.checking else None
+                part, name = part_of_calls(
+                    calls, samples, sketch=self._sketch, signs=self._signs, directions=directions
+                )
             else:
-                part, name = part_of_samples(calls, self.samples, count=self._per_sample, generator=self._choice)
+                part, name = part_of_samples(calls, samples, count=self._per_sample, generator=self._choice)
         except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on
-            self._give_up(track, str(error).split("\n")[0] or type(error).__name__)
+            self._give_up(track, in_short(error))
         else:
             track.estimator = name
             track.pending.append(part)
@@ -335,13 +432,13 @@ class StepRecorder:
         # The gradients that came last are still in the processor's cache.
         arrived = self._arrived[::-1]
         self._arrived.clear()
+        self.reached = True
         if not self._at_once:
             self._on_gradients(arrived)
         if not self.measuring:
             return
         witness = self._parameters[arrived[0]]
         self._last_pass = None if witness.grad is None else (witness, witness.grad._version)
-        self._samples_of_passes = self.step_samples
         tracks = self._tracks
         if len(arrived) < len(self._owners):
             tracks = list({id(track): track for track in map(self._owners.__getitem__, arrived)}.values())
@@ -354,9 +451,8 @@ class StepRecorder:
         if track.calls:
             self._read_calls(track)
         if track.pending:
-            track.parts += track.pending
-            track.pending.clear()
-        elif not track.obstacle:
+            track.settle()
+        elif not track.obstacle and self.samples != 0:
             self._give_up(track, "its parameters are used without calling the module")
         track.passes = 0
 

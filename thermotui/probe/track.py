@@ -19,10 +19,16 @@ class Track:
     """Forward passes whose gradients have not arrived yet."""
     backward: int = -1
     """The backward pass that `calls` and `pending` are of."""
+    samples: int = 0
+    """Those that `parts` are of."""
+    samples_of_pass: int = 0
+    """Those that `calls` and `pending` are of."""
     calls: list[Call] = field(default_factory=list)
     pending: list[Part | LinearPart] = field(default_factory=list)
     """Read, but not known yet to have gone into the parameters' gradients."""
     parts: list[Part | LinearPart] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    """The backward passes that `parts` are of."""
 
     @property
     def served(self) -> bool:
@@ -35,9 +41,22 @@ class Track:
         self.calls.clear()
         self.pending.clear()
 
+    def settle(self) -> None:
+        """The pass has gone into the parameters' gradients."""
+        self.parts += self.pending
+        self.pending.clear()
+        self.samples += self.samples_of_pass
+        self.settled.append(self.backward)
+
+    def begin_anew(self) -> None:
+        """What came so far is in the gradients no more."""
+        self.parts.clear()
+        self.settled.clear()
+        self.samples = 0
+
     def forget(self) -> None:
         """All of the last step."""
         self.passes = 0
         self.calls.clear()
         self.pending.clear()
-        self.parts.clear()
+        self.begin_anew()
