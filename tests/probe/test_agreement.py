@@ -49,7 +49,7 @@ def truth(model: nn.Module, body: Body, batches: int = 3000) -> dict[str, float]
         model.zero_grad()
         body(model, generator)
         for name, module in model.named_modules():
-            own = [p.grad.flatten() for p in module.parameters(recurse=False) if p.grad is not None]
+            own = [torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in module.parameters(False)]
             if own:
                 g = torch.cat(own).double()
                 first, second = sums.get(name, (torch.zeros_like(g), torch.zeros_like(g)))
@@ -119,7 +119,15 @@ def test_a_weight_used_without_its_module_is_noticed_at_the_first_step(
     np.testing.assert_allclose(found["middle"], expected["middle"], rtol=0.15)
 
 
-@pytest.mark.parametrize("body", [penalised, smooth])
+def steep(model: nn.Module, generator: torch.Generator) -> None:
+    """Of the slope alone: the last layer's weight has a gradient without the layer's being called for it."""
+    inputs, _ = drawn(generator)
+    inputs.requires_grad_()
+    (slope,) = torch.autograd.grad(model(inputs).sum(), inputs, create_graph=True)
+    (slope - 1.0).square().mean().backward()
+
+
+@pytest.mark.parametrize("body", [penalised, smooth, steep])
 def test_terms_that_are_no_samples_are_noticed(tmp_path: Path, body: Body) -> None:
     model = small()
     found, unmeasured = log_of(tmp_path / "log.h5", model, body)

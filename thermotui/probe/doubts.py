@@ -13,11 +13,60 @@ from thermotui.probe.measurement import RAW, Measurements
 logger = logging.getLogger("thermotui")
 
 ENOUGH = 16
-"""Such measurements of one layer before anything is said."""
+"""Such measurements, of one layer or in a row, before anything is said."""
 ERRORS = 5.0
 """Standard errors below zero that no temperature is by chance: it is that of a variance."""
 ROUNDING = 0.01
 """Share of the samples' squares below which a difference of large numbers may be rounding."""
+NAMED = 8
+"""Layers that one sentence names; more are counted."""
+
+
+def absence(names: Sequence[str]) -> str:
+    """What is said of layers of which the optimizer has no parameter."""
+    shown = ", ".join(names[:NAMED])
+    if len(names) == 1:
+        return f"{shown}: none of its parameters are in the optimizer, so its mobility is unknown."
+    more = f" and {len(names) - NAMED} more layers" if len(names) > NAMED else ""
+    return f"{shown}{more}: none of their parameters are in the optimizer, so their mobility is unknown."
+
+
+class AbsentLayers:
+    """Warns of layers that the optimizer does not have, once of each."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """names: of all layers."""
+        self._names = names
+        self._seen: tuple[int, ...] = ()
+        self._said: set[int] = set()
+
+    def look(self, absent: tuple[int, ...]) -> None:
+        """absent: those that the optimizer lacks at present."""
+        if absent is self._seen:
+            return
+        self._seen = absent
+        new = [layer for layer in absent if layer not in self._said]
+        self._said.update(new)
+        if new:
+            logger.warning("%s", absence([self._names[layer] for layer in new]))
+
+
+class IdleOptimizer:
+    """Warns once where gradients come time and again, but the optimizer makes no step: the loop uses another one."""
+
+    def __init__(self) -> None:
+        self._idle = 0
+        self._said = False
+
+    def look(self, stepped: bool) -> None:
+        """One more measured step with a gradient; stepped: the optimizer has made a step since the last one."""
+        self._idle = 0 if stepped else self._idle + 1
+        if self._idle == ENOUGH and not self._said:
+            self._said = True
+            logger.warning(
+                "the optimizer that the probe was given makes no steps: its learning rate, and so the mobility, may "
+                "not be the one in use."
+            )
 
 
 class NegativeTemperatures:

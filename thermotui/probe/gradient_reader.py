@@ -184,8 +184,10 @@ class GradientReader:
         """½‖g_t − g_{t−1}‖² by layer, [L], unscaled: Σ_i Var(η_i) where η is white. NaN where it was not taken."""
         halves: list[list[Tensor]] = [[] for _ in range(self._count)]
         for position, row in enumerate(self._rows):
-            halves[row].append(0.5 * self._differences.get(position, self._missing))
-        return torch.stack([torch.stack(layer).sum() for layer in halves]).float()
+            # A parameter that neither step reached, as a bias where only slopes count, does not differ.
+            if position in self._current or position in self._previous:
+                halves[row].append(0.5 * self._differences.get(position, self._missing))
+        return torch.stack([torch.stack(layer).sum() if layer else self._missing for layer in halves]).float()
 
 
 def _plain(gradient: Tensor, dtype: torch.dtype) -> Tensor:

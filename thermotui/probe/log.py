@@ -61,6 +61,8 @@ class ProbeLog:
     config: dict[str, Any]
     unmeasured: tuple[str, ...]
     """Fields of `reservoir` that this probe will never measure."""
+    preconditioned: bool
+    """As in `MeasurementRows`."""
     figures: WaitingFigures
     """Those of the steps that were measured; they are to be there before their step is added."""
     distrust: Callable[[Iterable[int]], None]
@@ -143,10 +145,13 @@ class ProbeLog:
             self._writer.close(state, message)
 
     def open(
-        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, said: Sequence[str]
     ) -> None:
-        """Make the file, or continue it: after the first step, when its `samples` and the estimators are known."""
-        header = self._header(samples, estimators, obstacles, interval, note)
+        """Make the file, or continue it: after the first step, when its `samples` and the estimators are known.
+
+        said: notes on the optimizer.
+        """
+        header = self._header(samples, estimators, obstacles, interval, said)
         unmeasured = {"reservoir": self.unmeasured}
         if self.start_step > 0 and self.path.exists():
             standing = _standing_alerts(self.path, self.start_step)
@@ -160,7 +165,11 @@ class ProbeLog:
         self._interval = interval
         sizes = np.array([layer.size for layer in self.layers], dtype=np.float64)
         self._rows = MeasurementRows(
-            row_dtype(RESERVOIR, self._writer.header), sizes, self.sampling, averaged=max(self.window // 16, 1)
+            row_dtype(RESERVOIR, self._writer.header),
+            sizes,
+            self.sampling,
+            averaged=max(self.window // 16, 1),
+            preconditioned=self.preconditioned,
         )
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)
@@ -175,7 +184,7 @@ class ProbeLog:
         return self.sampling.dataset_size / batch_size
 
     def _header(
-        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, note: str | None
+        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, said: Sequence[str]
     ) -> Header:
         successive = "from step to step, differences of the gradient"
         alone = samples == 1
@@ -211,7 +220,7 @@ class ProbeLog:
                 "torch": torch.__version__,
                 "numpy": np.__version__,
             },
-            notes=(*([note] if note else []), *notes),
+            notes=(*said, *notes),
             rank=self.rank,
             world_size=self.sampling.world_size,
         )

@@ -18,7 +18,7 @@ RAW = (
     "gradient",  # ‖g‖²
     "pairing",  # θ·g
     "drift",  # ‖θ − θ_0‖²/‖θ_0‖²
-    "preconditioner",  # mean of 1/(√v̂ + ε)
+    "preconditioner",  # mean of what the optimizer multiplies the gradient by
     "force",  # ‖∇U_B‖²
     "force_max",  # max_i |∂_i U_B|
     "eta_1",  # Σ_i η_i and its powers
@@ -83,12 +83,14 @@ class MeasurementRows:
     sampling: Sampling
     averaged: int
     """Readings of θ·g that Yaida's ratio averages."""
+    preconditioned: bool = False
+    """The optimizer has a preconditioner, and the mobility is unknown until that was read."""
 
     def __post_init__(self) -> None:
         self._force = np.empty((0, 2, self.sizes.size))
         self._balance = np.empty((0, 2, self.sizes.size))
         self._from_steps = np.empty((0, self.sizes.size))
-        self._preconditioner = np.ones_like(self.sizes)
+        self._preconditioner = np.full_like(self.sizes, np.nan if self.preconditioned else 1.0)
 
     def rows(self, measured: Measurements) -> NDArray[np.void]:
         """Rows of `reservoir`, one a measurement."""
@@ -110,7 +112,8 @@ class MeasurementRows:
             force = own_gradient - own_noise
             per_parameter = mobility / (2.0 * self.sizes)
             rows["step"], rows["time"] = measured.steps, measured.times
-            rows["mobility"] = np.average(mobility, weights=self.sizes, axis=1)
+            known = np.isfinite(mobility)
+            rows["mobility"] = np.where(known, mobility, 0.0) @ self.sizes / (known @ self.sizes)
             rows["temperature"], rows["temperature_se"] = per_parameter * noise, per_parameter * error
             rows["temperature_full"] = per_parameter * averaging * raw["eta_2"]
             rows["temperature_full_se"] = np.nan
@@ -123,10 +126,10 @@ class MeasurementRows:
         return rows
 
     def _preconditioners(self, values: Array) -> Array:
-        """[n, L]: the last one read, 1 while there is none."""
-        filled = np.concatenate([self._preconditioner[None], values])
-        last = np.maximum.accumulate(np.where(np.isfinite(filled[:, 0]), np.arange(len(filled)), 0))
-        filled = filled[last]
+        """[n, L]: the last ones read; before these 1, or NaN where there is one to read. NaN in layers without one."""
+        filled = np.concatenate([self._preconditioner[None], np.where(np.isfinite(values), values, np.nan)])
+        read = np.isfinite(filled).any(axis=1)
+        filled = filled[np.maximum.accumulate(np.where(read, np.arange(len(filled)), 0))]
         self._preconditioner = filled[-1]
         return np.asarray(filled[1:])
 

@@ -1,13 +1,14 @@
 """The effective mobility of a layer: what one unit of gradient moves its parameters in the long run.
 
-Vanilla SGD: μ = r, the paper's. Momentum β with dampening d: r(1 − d)/(1 − β). Optimizers that divide by a running root
-mean square (Adam, RMSprop and their kin): r times the mean of 1/(√v̂ + ε) over the layer. All but the first are beyond
-the paper: its Langevin reading holds for them only as far as the preconditioner is slow against the noise.
+Vanilla SGD: μ = r, the paper's. Momentum β with dampening d: r(1 − d)/(1 − β). Optimizers that divide by something that
+their state holds (Adam, RMSprop and their kin): r times the mean over the layer of what they multiply the gradient by.
+Of any other optimizer the preconditioner is not known, and μ = r. All but the first are beyond the paper: its Langevin
+reading holds for them only as far as the preconditioner is slow against the noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,49 +16,89 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer, RMSprop
 
-SECOND_MOMENTS = ("exp_avg_sq", "square_avg")
+from thermotui.errors import InputError
+from thermotui.probe.preconditioners import Group, Preconditioner, preconditioner_of
 
 
 class Mobility:
     """Reads the mobility of each layer off the optimizer."""
 
     def __init__(self, optimizer: Optimizer, layers: Sequence[Sequence[Parameter]]) -> None:
+        """layers: the parameters of each. InputError where the optimizer does not tell of its steps."""
         # Accelerate hands out a wrapper that only forwards.
         inner = getattr(optimizer, "optimizer", None)
         self.optimizer = inner if isinstance(inner, Optimizer) else optimizer
+        name = type(self.optimizer).__name__
+        if not hasattr(self.optimizer, "register_step_pre_hook"):
+            raise InputError(
+                f"the probe cannot see the steps of an optimizer like {name}, which has no register_step_pre_hook: "
+                "give it the torch.optim.Optimizer that makes them."
+            )
         self._layers = layers
+        self._sgd = isinstance(self.optimizer, SGD) or name == "SGD"
+        self._preconditioner = preconditioner_of(self.optimizer)
+        # `momentum` adds up steps here; elsewhere it may be that of a running mean.
+        self._accumulates = self._sgd or isinstance(self.optimizer, RMSprop)
+        self._lists: list[list[Parameter]] = []
+        self._shared_out: list[tuple[int, int]] | None = None
         self._shares = np.empty((0, 0))
-        self._seen: list[float] = []
+        self.absent: tuple[int, ...] = ()
+        """Layers of which the optimizer had no parameter when `rates` was last called."""
+        self._seen: list[float] | None = None
         self._rates = np.empty(0)
+        self._states = -1
 
     def rates(self) -> NDArray[np.float64]:
-        """Learning rate × momentum factor of each layer, [L]; 0 for parameters that the optimizer does not have."""
+        """Learning rate × momentum factor of each layer, [L], parameters that the optimizer lacks counting as 0.
+
+        NaN for a layer of which the optimizer has no parameter at all.
+        """
         groups = self.optimizer.param_groups
-        if self._shares.shape[1] != len(groups):
-            index = {id(p): column for column, group in enumerate(groups) for p in group["params"]}
-            self._seen = []
-            self._shares = np.zeros((len(self._layers), len(groups)))
-            for row, layer in enumerate(self._layers):
-                size = sum(p.numel() for p in layer)
-                for parameter in layer:
-                    if id(parameter) in index:
-                        self._shares[row, index[id(parameter)]] += parameter.numel() / size
-        rates = [_rate(group) for group in groups]
+        # The lists are kept, so that no other one can have the identity of one that was looked at.
+        present = [(id(group["params"]), len(group["params"])) for group in groups]
+        if present != self._shared_out:
+            self._share_out(groups)
+            self._shared_out = present
+        rates = [_rate(group, self._accumulates) for group in groups]
         if rates != self._seen:
             self._seen, self._rates = rates, np.asarray(self._shares @ rates)
+            self._rates[list(self.absent)] = np.nan
         return self._rates
 
     def preconditioner(self) -> Tensor | None:
-        """Mean of 1/(√v̂ + ε) over each layer, [L] on the device; None where the optimizer has no such state."""
-        means = [self._mean(layer) for layer in self._layers]
-        return None if any(mean is None for mean in means) else torch.stack([m for m in means if m is not None])
+        """Mean over each layer of what the optimizer multiplies the gradient by beside `rates`, [L] on the device.
+
+        Over the components that have had a gradient, of those parameters that the optimizer has made a step with; NaN
+        for a layer without any.
+        None where the optimizer's kind has no preconditioner, or none that is known.
+        """
+        found = self._preconditioner
+        if found is None:
+            return None
+        groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
+        with torch.no_grad():
+            means = [self._mean(found, layer, groups) for layer in self._layers]
+            self._states = -1 if all(mean is None for mean in means) else len(self.optimizer.state)
+            missing = torch.full((), torch.nan, device=self._layers[0][0].device)
+            return torch.stack([missing if mean is None else mean for mean in means])
+
+    @property
+    def preconditioned(self) -> bool:
+        """Whether the mobility is unknown until `preconditioner` was read."""
+        return self._preconditioner is not None
+
+    @property
+    def more_is_known(self) -> bool:
+        """Whether the optimizer has a preconditioner of more parameters, or fewer, than when it was last read."""
+        return self._preconditioner is not None and len(self.optimizer.state) != self._states
 
     @property
     def learning_rate(self) -> float:
-        """That of the first parameter group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """That of the first parameter group; NaN where there is none."""
+        groups = self.optimizer.param_groups
+        return float(groups[0].get("lr", np.nan)) if groups else np.nan
 
     @property
     def plain(self) -> bool:
@@ -74,35 +115,56 @@ class Mobility:
             return None
         name = type(self.optimizer).__name__
         unread = "reversibility_gap and fluctuation_dissipation are defined for plain SGD alone and not measured."
-        if name != "SGD":
+        beyond = "the Langevin reading of the temperature is beyond the paper"
+        if self._preconditioner is not None:
             return (
-                f"{name}: the Langevin reading of the temperature is beyond the paper; the mobility is the learning "
-                f"rate times the mean preconditioner where the optimizer has one; {unread}"
+                f"{name}: {beyond}; the mobility is the learning rate times the layer's mean preconditioner; {unread}"
             )
-        if any(group.get("momentum") for group in self.optimizer.param_groups):
+        if not self._sgd:
             return (
-                "Momentum: the Langevin reading of the temperature is beyond the paper; the mobility is r/(1 − β); "
+                f"{name}: {beyond}; its preconditioner is not known, so that the mobility is the learning rate alone; "
                 + unread
             )
+        if name != "SGD":
+            return f"{name}: {beyond}; the mobility is that of SGD, r/(1 − β) with momentum; {unread}"
+        if any(group.get("momentum") for group in self.optimizer.param_groups):
+            return f"Momentum: {beyond}; the mobility is r/(1 − β); {unread}"
         return f"The step is not the gradient's alone (weight decay): {unread}"
 
-    def _mean(self, layer: Sequence[Parameter]) -> Tensor | None:
-        groups = {id(p): group for group in self.optimizer.param_groups for p in group["params"]}
-        sums = []
+    def _share_out(self, groups: Sequence[dict[str, Any]]) -> None:
+        """Find out what share of each layer's components is in which group."""
+        index = {id(p): column for column, group in enumerate(groups) for p in group["params"]}
+        self._lists, self._seen = [group["params"] for group in groups], None
+        self._shares = np.zeros((len(self._layers), len(groups)))
+        for row, layer in enumerate(self._layers):
+            size = max(sum(p.numel() for p in layer), 1)
+            for parameter in layer:
+                if id(parameter) in index:
+                    self._shares[row, index[id(parameter)]] += parameter.numel() / size
+        self.absent = tuple(
+            row for row, layer in enumerate(self._layers) if not any(id(parameter) in index for parameter in layer)
+        )
+
+    def _mean(
+        self, preconditioner: Preconditioner, layer: Sequence[Parameter], groups: Mapping[int, Group]
+    ) -> Tensor | None:
+        """Mean over the components of a layer, float32; None where nothing is known of any of its parameters."""
+        found = []
         for parameter in layer:
-            state = self.optimizer.state.get(parameter, {})
-            key = next((name for name in SECOND_MOMENTS if name in state), None)
-            if key is None:
-                return None
-            group = groups[id(parameter)]
-            moment = state[key]
-            if "betas" in group:
-                moment = moment / (1.0 - group["betas"][1] ** state["step"])
-            sums.append((1.0 / (moment.sqrt() + group["eps"])).sum(dtype=torch.float32))
-        return torch.stack(sums).sum() / sum(parameter.numel() for parameter in layer)
+            state, group = self.optimizer.state.get(parameter), groups.get(id(parameter))
+            if state is None or group is None or not preconditioner.known(state):
+                continue
+            found.append(torch.stack(preconditioner.sum_and_count(state, group)))
+        if not found:
+            return None
+        sums = torch.stack(found).sum(0)
+        return sums[0] / sums[1]
 
 
-def _rate(group: dict[str, Any]) -> float:
-    momentum = group.get("momentum")
-    rate = float(group["lr"])
-    return rate * ((1.0 - group.get("dampening", 0.0)) / (1.0 - momentum)) if momentum else rate
+def _rate(group: Mapping[str, Any], accumulates: bool) -> float:
+    rate = float(group.get("lr", np.nan))
+    momentum = group.get("momentum") if accumulates else None
+    if not momentum:
+        return rate
+    # Without friction what one gradient moves grows forever.
+    return rate * ((1.0 - group.get("dampening", 0.0)) / (1.0 - momentum)) if momentum != 1.0 else np.nan

@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.agreement import Directions
+from thermotui.probe.doubts import AbsentLayers, IdleOptimizer, absence
 from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
 from thermotui.probe.interval import MeasurementInterval
@@ -169,6 +170,12 @@ class Probe:
         self._next_drift = start_step
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
+        self._gradient_came = False
+        """Whether the present step has a gradient."""
+        self._stepped = False
+        """Whether the optimizer has made a step since the last measured one that had a gradient."""
+        self._idle = IdleOptimizer()
+        self._absent = AbsentLayers([layer.name for layer in self._layers])
         self._current = Step()
         self._one = torch.ones((), device=device)
         self._log = ProbeLog(
@@ -185,6 +192,7 @@ class Probe:
             config=dict(config or {}),
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
             figures=self._figures,
+            preconditioned=self._mobility.preconditioned,
             distrust=self._recorder.distrust,
         )
 
@@ -229,6 +237,7 @@ class Probe:
         self._windows.begin_step(step, interval)
         self._seldom = measuring and self._measured % SELDOM == 0
         self._scale = self._rates = None
+        self._gradient_came = False
         if measuring and step % max(self._full_interval // interval * interval, 1) == 0:
             # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
@@ -308,10 +317,12 @@ class Probe:
 
     def _note_rates(self, *unused: Any) -> None:
         self._learning_rate = self._mobility.learning_rate
+        self._stepped = True
         if self._recorder.measuring:
             self._rates = self._mobility.rates()
 
     def _read_gradients(self, positions: Sequence[int]) -> None:
+        self._gradient_came = True
         if self._scaler is not None and self._scale is None:
             self._scale = self._scaler.scale(self._one)
         self._reader.read(positions, self._scale)
@@ -320,6 +331,10 @@ class Probe:
         """The figures of the step that is over; its place among those that wait."""
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
+        self._absent.look(self._mobility.absent)
+        if self._gradient_came:
+            self._idle.look(self._stepped)
+            self._stepped = False
         figures: dict[str, Tensor] = {}
         if recorder.checking:
             figures["disagreement"] = recorder.disagreements(reader.directed)
@@ -336,6 +351,7 @@ class Probe:
             if self._step >= self._next_drift:
                 figures["drift"] = self._drift.squared()
                 self._next_drift = self._step + DRIFT_STEPS
+        if self._seldom or self._mobility.more_is_known:
             preconditioner = self._mobility.preconditioner()
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
@@ -357,12 +373,18 @@ class Probe:
         return figures
 
     def _open_log(self) -> None:
-        recorder, note = self._recorder, self._mobility.note()
-        interval = self._interval.interval
+        recorder, interval = self._recorder, self._interval.interval
         samples = recorder.step_samples or recorder.samples_seen
-        self._log.open(samples, recorder.estimators, recorder.obstacles, interval, note)
+        self._log.open(samples, recorder.estimators, recorder.obstacles, interval, self._notes())
 
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval
         log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)
         current.forget()
+
+    def _notes(self) -> list[str]:
+        """What the header says of the optimizer."""
+        self._mobility.rates()
+        note, absent = self._mobility.note(), self._mobility.absent
+        notes = [] if note is None else [note]
+        return [*notes, absence([self._layers[index].name for index in absent])] if absent else notes

@@ -96,6 +96,8 @@ class StepRecorder:
         self._arrived: list[int] = []
         self._last_pass: tuple[Parameter, int] | None = None
         """A parameter that the last pass of the step accumulated, and the version of its gradient then."""
+        self._pass = -1
+        """The backward pass that accumulates gradients, or the last one that did."""
         self._looked_back = -1
         """The backward pass that found out whether the ones before it still count."""
         self._sketch = sketch
@@ -421,6 +423,7 @@ class StepRecorder:
 
         def accumulated(parameter: Tensor) -> None:
             if not arrived:
+                self._pass = backward_pass()
                 at_end_of_pass(over)
             arrived.append(position)
             if self._at_once:
@@ -448,6 +451,9 @@ class StepRecorder:
 
     def _settle(self, track: Track) -> None:
         """A pass has accumulated the layer's gradients: what was read in it counts."""
+        if track.backward != self._pass:
+            # What is there is of a pass to other ends, whose graph the present one goes through elsewhere.
+            track.begin_pass(self._pass)
         if track.calls:
             self._read_calls(track)
         if track.pending:
