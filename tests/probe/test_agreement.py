@@ -37,8 +37,10 @@ def log_of(
     with h5py.File(path) as file:
         rows = file["reservoir"][:]
         names = [layer.name for layer in probe._layers]
-    temperatures = rows["temperature"]
-    return dict(zip(names, np.nanmean(temperatures, axis=0), strict=True)), probe.unmeasured
+    means = [
+        float(np.mean(one[np.isfinite(one)])) if np.isfinite(one).any() else np.nan for one in rows["temperature"].T
+    ]
+    return dict(zip(names, means, strict=True)), probe.unmeasured
 
 
 def truth(model: nn.Module, body: Body, batches: int = 3000) -> dict[str, float]:
@@ -283,6 +285,91 @@ def test_the_samples_of_a_step_are_those_that_its_gradient_is_of(
         assert batch is None or file.attrs["batch_size"] == batch
     expected = truth(model, body)
     np.testing.assert_allclose([found["0"], found["2"]], [expected["0"], expected["2"]], rtol=0.12)
+
+
+class Positions(nn.Module):
+    """A language model with an embedding of positions, which all samples of a batch share."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.tokens, self.positions, self.head = nn.Embedding(11, 6), nn.Embedding(length, 6), nn.Linear(6, 11)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        places = self.positions(torch.arange(tokens.shape[1]))
+        return self.head(torch.tanh(self.tokens(tokens) + places)).mT
+
+
+@pytest.mark.parametrize("length", [5, 8])
+def test_positions_are_not_taken_for_samples(tmp_path: Path, length: int) -> None:
+    torch.manual_seed(3)
+    model = Positions(length)
+
+    def body(model: nn.Module, generator: torch.Generator) -> None:
+        tokens = torch.randint(11, (8, length), generator=generator)
+        F.cross_entropy(model(tokens), tokens.roll(1, 1)).backward()
+
+    found, unmeasured = log_of(tmp_path / "log.h5", model, body)
+    assert set(unmeasured) == {"positions"}
+    expected = truth(model, body, 1000)
+    np.testing.assert_allclose([found[name] for name in expected], list(expected.values()), rtol=0.15)
+
+
+def test_a_batch_without_samples_is_passed_over(tmp_path: Path) -> None:
+    model, sizes = small(), iter([8, 0, 8, 0, 0, 8] * 5)
+
+    def body(model: nn.Module, generator: torch.Generator) -> None:
+        inputs, targets = drawn(generator, next(sizes))
+        F.cross_entropy(model(inputs), targets, reduction="sum").backward()
+
+    _, unmeasured = log_of(tmp_path / "log.h5", model, body, steps=30)
+    assert not unmeasured
+    with h5py.File(tmp_path / "log.h5") as file:
+        temperatures = file["reservoir"]["temperature"]
+    assert np.isfinite(temperatures[:, 0]).tolist() == [True, False, True, False, False, True] * 5
+
+
+@pytest.mark.filterwarnings("ignore:.*(Sparse CSR|nested) tensor.*:UserWarning")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, "nested"])
+def test_inputs_that_cannot_be_read_leave_the_training_alone(tmp_path: Path, layout: object) -> None:
+    model = small()
+    model[1] = nn.ReLU()
+
+    def body(model: nn.Module, generator: torch.Generator) -> None:
+        inputs, targets = drawn(generator)
+        if layout == "nested":
+            nested = torch.nested.nested_tensor(list(inputs.unsqueeze(1)))
+            outputs = torch.nested.to_padded_tensor(model(nested), 0.0).squeeze(1)
+        else:
+            outputs = model(inputs.to_sparse(layout=layout))
+        F.cross_entropy(outputs, targets).backward()
+
+    found, unmeasured = log_of(tmp_path / "log.h5", model, body)
+    assert "0" in unmeasured
+    np.testing.assert_allclose(found["0"], truth(model, body, 1000)["0"], rtol=0.15)
+
+
+def test_the_header_waits_for_the_first_step_with_a_gradient(tmp_path: Path) -> None:
+    model, steps = small(), iter(range(40))
+
+    def body(model: nn.Module, generator: torch.Generator) -> None:
+        inputs, targets = drawn(generator)
+        outputs = model(inputs)
+        if next(steps) > 2:
+            F.cross_entropy(outputs, targets).backward()
+
+    log_of(tmp_path / "log.h5", model, body, steps=40)
+    with h5py.File(tmp_path / "log.h5") as file:
+        assert file.attrs["batch_size"] == 8 and "exact norms" in str(file.attrs["layers"])
+        assert file["steps"]["step"].tolist() == list(range(40))
+        assert np.isfinite(file["reservoir"]["temperature"][3:]).all()
+
+
+@pytest.mark.parametrize("steps", [3, 20])
+def test_a_run_without_any_gradient_has_a_log_all_the_same(tmp_path: Path, steps: int) -> None:
+    _, unmeasured = log_of(tmp_path / "log.h5", small(), lambda model, generator: None, steps)
+    assert set(unmeasured) == {"0", "2"}
+    with h5py.File(tmp_path / "log.h5") as file:
+        assert len(file["steps"]) == steps
 
 
 class Several(nn.Module):

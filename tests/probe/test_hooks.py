@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from thermotui.errors import InputError
 from thermotui.probe import Probe
 from thermotui.probe.hooks import RestingHook
 
@@ -301,21 +302,28 @@ def test_a_resting_hook_comes_back_where_the_module_has_another_place_for_it(nam
     assert called == ["ours", "ours"] and not before
 
 
-def test_hooks_that_could_not_all_be_put_on_are_put_on_once_they_can(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval", [1, 4])
+def test_parameters_frozen_before_the_first_step_are_read_once_they_are_trained(tmp_path: Path, interval: int) -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=4, window=17) as probe:
+    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=interval, window=17) as probe:
         model[2].requires_grad_(False)
-        with pytest.raises(RuntimeError, match="doesn't require gradient"):
-            probe.begin_step()
-        assert hooks(model) == 0
-        model[2].requires_grad_(True)
-        for _ in range(20):
+        for step in range(40):
+            model[2].requires_grad_(step >= 20)
             with probe.step():
                 optimizer.zero_grad()
                 model(batch()).square().mean().backward()
                 optimizer.step()
-    assert np.isfinite(rows(tmp_path / "log.h5")["temperature"]).all()
+    temperatures = rows(tmp_path / "log.h5")["temperature"]
+    assert np.isfinite(temperatures[:, 0]).all()
+    assert np.isfinite(temperatures[20 // interval :, 1]).all() and not probe.unmeasured
+
+
+def test_a_directory_that_cannot_be_made_is_said_before_the_training(tmp_path: Path) -> None:
+    model = small()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=tmp_path / "file" / "log.h5")
 
 
 def test_steps_begun_anew_before_the_first_one_ended_count_their_own_samples(tmp_path: Path) -> None:

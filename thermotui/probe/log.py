@@ -26,6 +26,8 @@ from thermotui.probe.doubts import NegativeTemperatures
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling, blank_disagreeing
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
+from thermotui.runlog.disk import reason_of
+from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
@@ -81,6 +83,10 @@ class ProbeLog:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
         if self.start_step == 0 and self.path.exists():
             raise InputError(f"{self.path} exists already; choose another log, or continue it with start_step.")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunLogError(self.path, f"cannot be written ({reason_of(error)}); choose another log") from error
         self._told = {name: WaitingNumbers(self.figures.capacity) for name in ("loss", "accuracy")}
 
     def autocorrelation(self, step: int, values: Tensor, variance: Tensor) -> None:

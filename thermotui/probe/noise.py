@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from thermotui.probe.agreement import Directions, Total
@@ -58,6 +58,13 @@ def general_part(part: Part | LinearPart, bias: float) -> Part:
         return part
     inputs, deltas = part
     return Part((Norms((inputs.square() + bias) * deltas.square(), squared=True),))
+
+
+def looks_up_positions(call: Call) -> bool:
+    """Whether it is an embedding of one number each: a sample's or, as likely, a position that all samples share."""
+    site, (args, kwargs), _ = call
+    ids = args[0] if args else next(iter(kwargs.values()))
+    return isinstance(site.module, nn.Embedding) and isinstance(ids, Tensor) and ids.dim() == 1
 
 
 def part_of_calls(

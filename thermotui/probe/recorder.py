@@ -22,7 +22,16 @@ from thermotui.probe.general_norms import GeneralNorms
 from thermotui.probe.hooks import RestingHook, StaysBehind, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
-from thermotui.probe.noise import EXACT, Call, Part, general_part, part_of_calls, part_of_samples, part_sums
+from thermotui.probe.noise import (
+    EXACT,
+    Call,
+    Part,
+    general_part,
+    looks_up_positions,
+    part_of_calls,
+    part_of_samples,
+    part_sums,
+)
 from thermotui.probe.per_sample import UnreadableError, first_tensor, further_tensors, in_short
 from thermotui.probe.signs import RandomSigns
 from thermotui.probe.track import Track
@@ -110,11 +119,15 @@ class StepRecorder:
         self._norms = norms
         self._general = general
         self._told = False
+        self._square = False
+        """Whether the model's input has as many positions as samples."""
         # Hooks that come and go would have a compiled module compiled anew each time.
         self._stays = any(site.compiled for layer in layers for site in layer.sites)
         self._forward_hooks: list[tuple[Track | None, RestingHook]] = []
         """Each with the layer that it reads; None for the one that counts samples."""
         self._gradient_hooks: list[RestingHook] = []
+        self._unhooked = list(range(len(self._parameters)))
+        """Parameters that have no hook yet."""
         self._on_modules = self._on_parameters = False
 
     @property
@@ -132,7 +145,7 @@ class StepRecorder:
 
         checking: with the norms, see whether gradients are the sums of their samples' parts.
         """
-        if gradients and not self._on_parameters:
+        if gradients and (self._unhooked or not self._on_parameters):
             self._attach_to_parameters()
         elif self._on_parameters and not (gradients or self._stays):
             self._leave_parameters()
@@ -221,8 +234,11 @@ class StepRecorder:
     def _attach_to_parameters(self) -> None:
         for hook in self._gradient_hooks:
             hook.wake()
-        if not self._gradient_hooks:
-            self._gradient_hooks = put_on(partial(self._on_parameter, *each) for each in enumerate(self._parameters))
+        # One that is frozen takes no hook; it may be trained later.
+        ready = [at for at in self._unhooked if self._parameters[at].requires_grad]
+        if ready:
+            self._gradient_hooks += put_on(partial(self._on_parameter, at, self._parameters[at]) for at in ready)
+            self._unhooked = [at for at in self._unhooked if at not in ready]
         self._on_parameters = True
 
     def _on_parameter(self, position: int, parameter: Parameter) -> RestingHook:
@@ -274,6 +290,7 @@ class StepRecorder:
             if isinstance(value, Tensor) and value.dim() > 0:
                 # A nested tensor has no shape.
                 self.samples = value.size(0)
+                self._square = value.dim() > 1 and not value.is_nested and value.size(1) == self.samples
                 break
         self.samples_seen += max(self.samples, 0)
 
@@ -401,6 +418,8 @@ class StepRecorder:
         try:
             if samples == UNKNOWN:
                 raise UnreadableError("the model's input has no tensor to count samples by")
+            if self._square and any(looks_up_positions(call) for call in calls):
+                raise UnreadableError("its input may be positions, of which there are as many as samples")
             if all(site.rule is not None for site, _, _ in calls):
                 directions = self._directions if self.checking else None
                 part, name = part_of_calls(
