@@ -68,6 +68,8 @@ def part_of_calls(calls: Sequence[Call], samples: int, *, sketch: int, signs: Ra
             parameter = site.parameters.get(name)
             if parameter is not None:
                 forms.setdefault(id(parameter), []).append(form)
+    if len(forms) < len({id(parameter) for site, _, _ in calls for parameter in site.parameters.values()}):
+        raise UnreadableError("its rule does not give all its parameters")
     norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
     return Part(tuple(norms)), estimator

@@ -200,8 +200,9 @@ class StepRecorder:
 
     def _on_site(self, index: int, track: Track, site: Site) -> RestingHook:
         hook = StaysBehind(self._call_hook(index, track, site))
-        register = partial(site.module.register_forward_hook, hook, with_kwargs=True)
-        return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"))
+        # First, as other hooks may put something else into the place of the output.
+        register = partial(site.module.register_forward_hook, hook, with_kwargs=True, prepend=True)
+        return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"), first=True)
 
     def _leave_parameters(self) -> None:
         self._on_parameters = False
