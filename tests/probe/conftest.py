@@ -119,5 +119,6 @@ def case() -> Callable[[str], Case]:
 def per_sample_gradients(case: Case) -> dict[int, Tensor]:
     """By parameter, the gradients of the samples one after the other, [n, …]."""
     parameters = [p for p in case.model.parameters() if p.requires_grad]
-    rows = [torch.autograd.grad(case.phi(torch.tensor([n])).sum(), parameters) for n in range(len(case.inputs))]
+    losses = (case.phi(torch.tensor([n])).sum() for n in range(len(case.inputs)))
+    rows = [torch.autograd.grad(loss, parameters, materialize_grads=True) for loss in losses]
     return {id(p): torch.stack(column) for p, column in zip(parameters, zip(*rows, strict=True), strict=True)}

@@ -165,16 +165,27 @@ def test_single_samples_are_measured_from_step_to_step(case: Callable[[str], Any
 
 
 def test_unreadable_models_train_and_the_log_says_what_is_missing(tmp_path: Path) -> None:
+    class Named(nn.Module):
+        """Answers in a dictionary."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.noisy = nn.Parameter(torch.ones(4))
+
+        def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"logits": inputs * self.noisy}
+
     class Fused(nn.Module):
-        """Uses its parameters without calling the modules that hold them, and answers in a dictionary."""
+        """Has parameters beside those of other modules, and uses some without calling the module that holds them."""
 
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Linear(4, 4)
-            self.noisy = nn.Parameter(torch.ones(4))
+            self.outer = Named()
+            self.shift = nn.Parameter(torch.ones(4))
 
         def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {"logits": nn.functional.linear(inputs, self.inner.weight, self.inner.bias) * self.noisy}
+            return self.outer(nn.functional.linear(inputs, self.inner.weight, self.inner.bias) + self.shift)
 
     torch.manual_seed(0)
     model = Fused()
@@ -185,10 +196,11 @@ def test_unreadable_models_train_and_the_log_says_what_is_missing(tmp_path: Path
                 optimizer.zero_grad()
                 model(torch.randn(8, 4))["logits"].square().mean().backward()
                 optimizer.step()
-        assert set(probe.unmeasured) == {"Fused", "inner"}
+        assert set(probe.unmeasured) == {"Fused", "inner", "outer"}
     with h5py.File(tmp_path / "log.h5") as file:
         assert "its parameters are used without calling the module" in text(file, "notes")
         assert "its output is of type dict" in text(file, "notes")
+        assert "Fused uses its own parameters beside those of other layers" in text(file, "notes")
         rows = file["reservoir"][:]
     # Differences of successive gradients need no forward pass to read.
     assert np.isfinite(rows["temperature"][2:]).all()

@@ -8,6 +8,7 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -284,6 +285,18 @@ def test_a_resting_hook_comes_back_as_the_last_one() -> None:
     hook.wake()
     model(torch.ones(2))
     assert called == ["theirs", "ours"]
+
+
+def test_the_first_of_all_hooks_comes_back_as_the_first_one() -> None:
+    model, called = nn.Linear(2, 2), list[str]()
+    model.register_forward_hook(lambda *_: called.append("theirs"))
+    register = partial(model.register_forward_hook, lambda *_: called.append("ours"), prepend=True)
+    hook = RestingHook(register, model, ("_forward_hooks",), first=True)
+    model(torch.ones(2))
+    hook.rest()
+    hook.wake()
+    model(torch.ones(2))
+    assert called == ["ours", "theirs"] * 2
 
 
 @pytest.mark.parametrize("name", ["_forward_hooks", "_forward_hooks_with_kwargs"])

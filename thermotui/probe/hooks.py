@@ -24,15 +24,24 @@ class StaysBehind(partial[None]):
         return getattr, (contextlib.nullcontext, "__exit__")
 
 
-class RestingHook:
-    """A hook that can be taken off and put back as the last one, in a fraction of the time of registering it anew."""
+def is_ours(hook: Any) -> bool:
+    """Whether a hook is a probe's, or what is left of one on a copy."""
+    return isinstance(hook, StaysBehind) or hook is contextlib.nullcontext.__exit__
 
-    def __init__(self, register: Callable[[], RemovableHandle], owner: Any, places: tuple[str, ...]) -> None:
+
+class RestingHook:
+    """A hook that can be taken off and put back, in a fraction of the time of registering it anew."""
+
+    def __init__(
+        self, register: Callable[[], RemovableHandle], owner: Any, places: tuple[str, ...], *, first: bool = False
+    ) -> None:
         """register: puts it on. owner, places: what it is put on, and the names of the dictionaries it goes into there.
 
-        Torch has no public word for those: where a hook is not found in them, it is registered anew each time.
+        first: it comes back before all other hooks instead of after them.
+
+        Torch has no public word for those places: where a hook is not found in them, it is registered anew each time.
         """
-        self._register, self._owner, self._places = register, owner, places
+        self._register, self._owner, self._places, self._first = register, owner, places, first
         self._put_on()
 
     def rest(self) -> None:
@@ -47,6 +56,8 @@ class RestingHook:
             return
         for _, hooks, entry in self._entries:
             hooks[self._handle.id] = entry
+            if self._first:
+                hooks.move_to_end(self._handle.id, last=False)
 
     def _put_on(self) -> None:
         self._handle = self._register()

@@ -84,6 +84,8 @@ def part_of_calls(
             parameter = site.parameters.get(name)
             if parameter is not None:
                 forms.setdefault(parameter, []).append(form)
+    if forms.keys() != {parameter for site, _, _ in calls for parameter in site.parameters.values()}:
+        raise UnreadableError("its rule does not give all its parameters")
     norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
     totals = [(one, directions.total(one, uses)) for one, uses in forms.items()] if directions is not None else []

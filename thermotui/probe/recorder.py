@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
-from torch.utils.hooks import RemovableHandle
 
 from thermotui.probe.agreement import Directions, Total, disagreement
+from thermotui.probe.attachment import Attachment
 from thermotui.probe.general_norms import GeneralNorms
-from thermotui.probe.hooks import RestingHook, StaysBehind, put_on
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import (
@@ -93,7 +92,6 @@ class StepRecorder:
         """Those of them, in the last measured step, that its gradients are of, as far as any layer could tell."""
         self.reached = False
         """Whether a gradient arrived in the step."""
-        self._model = model
         self._tracks = [Track(layer, layer.obstacle) for layer in layers]
         self._every = frozenset(range(len(layers)))
         self.unserved = self._every
@@ -121,14 +119,13 @@ class StepRecorder:
         self._told = False
         self._square = False
         """Whether the model's input has as many positions as samples."""
-        # Hooks that come and go would have a compiled module compiled anew each time.
-        self._stays = any(site.compiled for layer in layers for site in layer.sites)
-        self._forward_hooks: list[tuple[Track | None, RestingHook]] = []
-        """Each with the layer that it reads; None for the one that counts samples."""
-        self._gradient_hooks: list[RestingHook] = []
-        self._unhooked = list(range(len(self._parameters)))
-        """Parameters that have no hook yet."""
-        self._on_modules = self._on_parameters = False
+        self._attachment = Attachment(
+            model,
+            self._tracks,
+            on_input=self._count_samples,
+            on_call=self._call_hook,
+            on_gradient=self._accumulation_hook,
+        )
 
     @property
     def estimators(self) -> tuple[str, ...]:
@@ -145,14 +142,7 @@ class StepRecorder:
 
         checking: with the norms, see whether gradients are the sums of their samples' parts.
         """
-        if gradients and (self._unhooked or not self._on_parameters):
-            self._attach_to_parameters()
-        elif self._on_parameters and not (gradients or self._stays):
-            self._leave_parameters()
-        if measuring and not self._on_modules:
-            self._attach_to_modules()
-        elif self._on_modules and not (measuring or self._stays):
-            self._leave_modules()
+        self._attachment.begin_step(modules=measuring, gradients=gradients)
         if self.measuring:
             # The last step did not come to its end.
             self.abandon()
@@ -228,59 +218,7 @@ class StepRecorder:
     def detach(self) -> None:
         """Take all hooks off the model, and let go of what the last step left."""
         self.abandon()
-        self._leave_modules()
-        self._leave_parameters()
-
-    def _attach_to_parameters(self) -> None:
-        for hook in self._gradient_hooks:
-            hook.wake()
-        # One that is frozen takes no hook; it may be trained later.
-        ready = [at for at in self._unhooked if self._parameters[at].requires_grad]
-        if ready:
-            self._gradient_hooks += put_on(partial(self._on_parameter, at, self._parameters[at]) for at in ready)
-            self._unhooked = [at for at in self._unhooked if at not in ready]
-        self._on_parameters = True
-
-    def _on_parameter(self, position: int, parameter: Parameter) -> RestingHook:
-        register: Callable[..., RemovableHandle] = parameter.register_post_accumulate_grad_hook
-        hook = self._accumulation_hook(position)
-        return RestingHook(partial(register, hook), parameter, ("_post_accumulate_grad_hooks",))
-
-    def _attach_to_modules(self) -> None:
-        for track, hook in self._forward_hooks:
-            if track is None or not track.obstacle:
-                hook.wake()
-        if not self._forward_hooks:
-            # A hook inside a compiled module would be compiled with it.
-            open_tracks = [(index, track) for index, track in enumerate(self._tracks) if not track.obstacle]
-            sites = [(index, track, site) for index, track in open_tracks for site in track.layer.sites]
-            makers: list[Callable[[], RestingHook]] = [
-                self._on_model,
-                *(partial(self._on_site, *each) for each in sites),
-            ]
-            readers = [None, *(track for _, track, _ in sites)]
-            self._forward_hooks = list(zip(readers, put_on(makers), strict=True))
-        self._on_modules = True
-
-    def _on_model(self) -> RestingHook:
-        hook = StaysBehind(self._count_samples)
-        register = partial(self._model.register_forward_pre_hook, hook, with_kwargs=True)
-        return RestingHook(register, self._model, ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"))
-
-    def _on_site(self, index: int, track: Track, site: Site) -> RestingHook:
-        hook = StaysBehind(self._call_hook(index, track, site))
-        register = partial(site.module.register_forward_hook, hook, with_kwargs=True)
-        return RestingHook(register, site.module, ("_forward_hooks", "_forward_hooks_with_kwargs"))
-
-    def _leave_parameters(self) -> None:
-        self._on_parameters = False
-        for hook in self._gradient_hooks:
-            hook.rest()
-
-    def _leave_modules(self) -> None:
-        self._on_modules = False
-        for _, hook in self._forward_hooks:
-            hook.rest()
+        self._attachment.leave()
 
     def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.measuring or self._told or not gradients_wanted():

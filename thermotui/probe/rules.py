@@ -6,7 +6,7 @@ of the gradient of each of the module's own parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,20 @@ from thermotui.probe.forms import Direct, Form, Outer, Rows
 Rule = Callable[[nn.Module, Tensor, Tensor], dict[str, Form]]
 
 
-def rule_for(module: nn.Module) -> Rule | None:
-    """The rule of exactly that type of module with those settings; None where there is none."""
-    for kind, (rule, applies) in _RULES.items():
+def rule_for(module: nn.Module, trained: Iterable[str]) -> Rule | None:
+    """The rule of exactly that type of module with those settings; None where there is none.
+
+    trained: names of its own parameters that are trained. Weight norm, pruning and the like put others into the place
+    of the weight, of which a rule knows nothing.
+    """
+    if "forward" in vars(module):
+        return None
+    for kind, (rule, applies, known) in _RULES.items():
         # A subclass may compute something else, unless it leaves the forward pass alone.
         if isinstance(module, kind) and type(module).forward is kind.forward:
-            return rule if applies(module) else None
+            return rule if applies(module) and known.issuperset(trained) else None
     # Of transformers, known by name so that the package is not needed here.
-    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf") and _AFFINE.issuperset(trained):
         return _transposed_linear
     return None
 
@@ -135,26 +141,19 @@ def _dense(module: nn.Module) -> bool:
     )
 
 
-_RULES: dict[type[nn.Module], tuple[Rule, Callable[[nn.Module], bool]]] = {
-    nn.Linear: (_linear, _always),
-    nn.Conv1d: (_convolution, _zero_padded),
-    nn.Conv2d: (_convolution, _zero_padded),
-    nn.Embedding: (_embedding, _dense),
-    nn.LayerNorm: (_layer_norm, _always),
-    nn.RMSNorm: (_rms_norm, _always),
-    nn.GroupNorm: (_group_norm, _always),
+_AFFINE = frozenset(("weight", "bias"))
+_WEIGHT = frozenset(("weight",))
+
+_RULES: dict[type[nn.Module], tuple[Rule, Callable[[nn.Module], bool], frozenset[str]]] = {
+    nn.Linear: (_linear, _always, _AFFINE),
+    nn.Conv1d: (_convolution, _zero_padded, _AFFINE),
+    nn.Conv2d: (_convolution, _zero_padded, _AFFINE),
+    nn.Embedding: (_embedding, _dense, _WEIGHT),
+    nn.LayerNorm: (_layer_norm, _always, _AFFINE),
+    nn.RMSNorm: (_rms_norm, _always, _WEIGHT),
+    nn.GroupNorm: (_group_norm, _always, _AFFINE),
 }
-
-
-def couples_samples(module: nn.Module) -> bool:
-    """Whether a sample's output depends on the other samples of the batch (batch norm while training)."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or not module.track_running_stats)
-
-
-def dropout_inside(module: nn.Module) -> bool:
-    """Whether the module's forward pass draws random numbers of its own, so that it cannot be repeated."""
-    rates = (getattr(child, name, 0.0) for child in module.modules() if child.training for name in ("p", "dropout"))
-    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+"""By type: the rule, the settings that it is for, and the parameters that it gives."""
 
 
 WIDE = frozenset((torch.float32, torch.float64))
