@@ -14,7 +14,7 @@ from thermotui.probe import Probe
 from thermotui.probe.probe import CHECKED
 
 
-@pytest.mark.parametrize("steps", [100, 150])
+@pytest.mark.parametrize("steps", [100, CHECKED + 2])
 @pytest.mark.parametrize("zeroed", [True, False])
 def test_gradients_that_add_up_are_noticed(
     zeroed: bool, steps: int, tmp_path: Path, caplog: pytest.LogCaptureFixture

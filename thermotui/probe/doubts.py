@@ -13,7 +13,7 @@ from thermotui.probe.measurement import RAW, Measurements
 logger = logging.getLogger("thermotui")
 
 ENOUGH = 16
-"""Such measurements, of one layer or in a row, before anything is said."""
+"""Such measurements of one layer before anything is said."""
 ERRORS = 5.0
 """Standard errors below zero that no temperature is by chance: it is that of a variance."""
 ROUNDING = 0.01
@@ -52,16 +52,14 @@ class AbsentLayers:
 
 
 class IdleOptimizer:
-    """Warns once where gradients come time and again, but the optimizer makes no step: the loop uses another one."""
+    """Warns once where gradients come, but the optimizer makes no step: the loop uses another one."""
 
     def __init__(self) -> None:
-        self._idle = 0
         self._said = False
 
     def look(self, stepped: bool) -> None:
-        """One more measured step with a gradient; stepped: the optimizer has made a step since the last one."""
-        self._idle = 0 if stepped else self._idle + 1
-        if self._idle == ENOUGH and not self._said:
+        """Some measured steps with gradients; stepped: the optimizer has made a step among them."""
+        if not (stepped or self._said):
             self._said = True
             logger.warning(
                 "the optimizer that the probe was given makes no steps: its learning rate, and so the mobility, may "

@@ -37,7 +37,7 @@ class LinearNorms:
         self._open: list[LinearPart] = []
         """Where the present step's go, by layer."""
 
-    def read(self, layer: int, inputs: Any, deltas: Tensor, samples: int, *, first: bool) -> LinearPart | None:
+    def read(self, layer: int, inputs: Any, deltas: Tensor, samples: int, first: bool) -> LinearPart | None:
         """The two row norms of a linear layer, of the `first` micro-batch where they wait to be summed up.
 
         None where input and output have not one row for each of the samples.

@@ -45,7 +45,7 @@ from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the preconditioner, the drift."""
-CHECKED = 128
+CHECKED = 512
 """Every so many measurements it is seen whether the gradients are the sums of what is read of the samples."""
 DRIFT_STEPS = 64
 """The drift, which reads where they started as well, is not taken again before so many steps."""
@@ -170,10 +170,8 @@ class Probe:
         self._next_drift = start_step
         self._rates: NDArray[np.float64] | None = None
         self._learning_rate = 0.0
-        self._gradient_came = False
-        """Whether the present step has a gradient."""
-        self._stepped = False
-        """Whether the optimizer has made a step since the last measured one that had a gradient."""
+        self._gradient_came = self._stepped = False
+        """Whether there was a gradient, and whether the optimizer made a step, since the last look at it."""
         self._idle = IdleOptimizer()
         self._absent = AbsentLayers([layer.name for layer in self._layers])
         self._current = Step()
@@ -237,7 +235,6 @@ class Probe:
         self._windows.begin_step(step, interval)
         self._seldom = measuring and self._measured % SELDOM == 0
         self._scale = self._rates = None
-        self._gradient_came = False
         if measuring and step % max(self._full_interval // interval * interval, 1) == 0:
             # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
@@ -331,10 +328,6 @@ class Probe:
         """The figures of the step that is over; its place among those that wait."""
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
-        self._absent.look(self._mobility.absent)
-        if self._gradient_came:
-            self._idle.look(self._stepped)
-            self._stepped = False
         figures: dict[str, Tensor] = {}
         if recorder.checking:
             figures["disagreement"] = recorder.disagreements(reader.directed)
@@ -346,6 +339,7 @@ class Probe:
         if reader.differenced:
             figures["from_steps"] = reader.differences()
         if self._seldom:
+            self._look_at_the_optimizer()
             if self._mobility.plain:
                 figures["pairing"] = reader.pairings
             if self._step >= self._next_drift:
@@ -358,6 +352,13 @@ class Probe:
         if self._full.begun:
             figures |= self._full_figures(samples, rates)
         return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
+
+    def _look_at_the_optimizer(self) -> None:
+        """See whether it is the one that trains, once in `SELDOM` measurements."""
+        self._absent.look(self._mobility.absent)
+        if self._gradient_came and self._measured:
+            self._idle.look(self._stepped)
+        self._stepped = self._gradient_came = False
 
     def _full_figures(self, samples: int, rates: NDArray[np.float64]) -> dict[str, Tensor]:
         """Those of a full measurement."""

@@ -243,7 +243,7 @@ class StepRecorder:
             samples = self.samples
             if not self.measuring or track.obstacle or samples == 0 or not gradients_wanted():
                 return
-            if repacked(False):
+            if self.checking and repacked(False):
                 # Whoever takes away what autograd saves wants the memory: the inputs must not be kept here either.
                 self._give_up(track, "its inputs are not kept until the backward pass (checkpointing or offloading)")
                 return
@@ -275,21 +275,20 @@ class StepRecorder:
                     self._give_up(track, "its gradient is differentiated once more")
                     return
                 backward = backward_pass()
+                first = not track.parts
                 if backward != track.backward:
                     track.begin_pass(backward)
-                    if track.parts:
+                    if not first:
                         self._look_back(backward)
+                        first = not track.parts
                         if before in track.settled:
                             self._give_up(track, "several backward passes go through one forward pass")
                             return
-                before = backward
                 part = None
                 arguments = held[0]
-                if rows and arguments[0] and track.passes == 1 and not self.checking:
+                if rows and track.passes == 1 and arguments[0] and not self.checking:
                     try:
-                        part = norms.read(
-                            index, arguments[0][0], delta, samples, first=not (track.parts or track.pending)
-                        )
+                        part = norms.read(index, arguments[0][0], delta, samples, first and not track.pending)
                     except Exception as error:  # noqa: BLE001 - the input may be of any kind
                         self._give_up(track, in_short(error))
                         return
@@ -302,6 +301,8 @@ class StepRecorder:
                 if freed and not graph_is_kept():
                     # A loop that keeps its loss keeps the graph: the activations would outlive the backward pass.
                     held.clear()
+                else:
+                    before = backward
 
             node.register_prehook(received)
 

@@ -38,8 +38,9 @@ class Track:
     def begin_pass(self, backward: int) -> None:
         """Passes that end in no parameter's gradient (a penalty's, say) leave nothing behind."""
         self.backward = backward
-        self.calls.clear()
-        self.pending.clear()
+        if self.calls or self.pending:
+            self.calls.clear()
+            self.pending.clear()
 
     def settle(self) -> None:
         """The pass has gone into the parameters' gradients."""
@@ -57,6 +58,8 @@ class Track:
     def forget(self) -> None:
         """All of the last step."""
         self.passes = 0
-        self.calls.clear()
-        self.pending.clear()
-        self.begin_anew()
+        if self.parts:
+            self.begin_anew()
+        if self.calls or self.pending:
+            self.calls.clear()
+            self.pending.clear()
