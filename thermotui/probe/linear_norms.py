@@ -33,9 +33,10 @@ class LinearNorms:
         self.samples = -1
         """Of the steps that wait."""
         self._dtype = torch.float32
-        self._slots: list[list[LinearPart]] = []
+        self._rows: tuple[Tensor, ...] = ()
+        """By step that may wait, [2L, n]."""
         self._open: list[LinearPart] = []
-        """Where the present step's go, by layer."""
+        """Where the present step's go, by layer; always the same, so that it stays in the processor's cache."""
 
     def read(self, layer: int, inputs: Any, deltas: Tensor, samples: int, first: bool) -> LinearPart | None:
         """The two row norms of a linear layer, of the `first` micro-batch where they wait to be summed up.
@@ -74,17 +75,16 @@ class LinearNorms:
 
     def keep(self, place: int) -> None:
         """Those of the present step may wait; place: its place among the steps."""
+        self._rows[len(self._places)].copy_(self._present)
         self._places.append(place)
-        if len(self._places) == len(self._slots):
+        if len(self._places) == len(self._rows):
             self.settle()
-        self._open = self._slots[len(self._places)]
 
     def settle(self) -> None:
         """Sum up what waits."""
         if self._places:
             self._sums.extend(self._places, linear_sums(self._norms[: len(self._places)], self._biases))
             self._places.clear()
-            self._open = self._slots[0]
 
     def _make(self, samples: int, dtype: torch.dtype) -> None:
         self.settle()
@@ -92,9 +92,10 @@ class LinearNorms:
         steps = max(min(MOST_STEPS, LATER // (2 * layers * max(samples, 1))), 1)
         self.samples, self._dtype = samples, dtype
         self._norms = self._biases.new_empty(steps, 2 * layers, samples, dtype=dtype)
-        rows = [step.unbind() for step in self._norms]
-        self._slots = [list(zip(row[:layers], row[layers:], strict=True)) for row in rows]
-        self._open = self._slots[0]
+        self._rows = self._norms.unbind()
+        self._present = torch.empty_like(self._rows[0])
+        each = self._present.unbind()
+        self._open = list(zip(each[:layers], each[layers:], strict=True))
 
 
 def linear_sums(norms: Tensor, biases: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The gradient's figures of steps that wait, written in place and handed on many at a time."""
+"""The gradient's figures of steps that wait, and are handed on many at a time."""
 
 from __future__ import annotations
 
@@ -48,32 +48,33 @@ class Readings:
         # A device takes the norms of all gradients at once.
         self._vectors = vectors if joined.device.type == "cpu" else set()
         steps = max(min(WAITING_VALUES // joined.numel(), MOST_WAITING), 1)
-        self._table = joined.new_zeros(steps, self._parameters + joined.numel())
+        self._table = joined.new_empty(steps, self._parameters + joined.numel())
+        self._rows = self._table.unbind()
         self._scales = joined.new_ones(steps, 1)
-        self._slots = [self._places(row) for row in self._table]
         self._count = 0
         self._measured: list[tuple[int, int]] = []
         """Rows of the steps that are measured, and their places among those."""
-        self.present = self._slots[0]
-        """Of the step that is not kept yet, by parameter."""
+        self._present = torch.zeros_like(self._rows[0])
+        self.present = self._places(self._present)
+        """Of the step that is not kept yet, by parameter: always the same, so that it stays in the cache."""
 
     def clear(self) -> None:
         """The present step has zeros."""
-        self._table[self._count].zero_()
+        self._present.zero_()
 
     def keep(self, place: int | None, scale: Tensor | None) -> None:
         """The present step is over; place: its place among those measured, if it is. scale: the loss scale in it."""
+        self._rows[self._count].copy_(self._present)
         if scale is not None:
             self._scales[self._count].copy_(scale)
         if place is not None:
             self._measured.append((self._count, place))
         self._count += 1
-        if self._count == len(self._slots):
+        if self._count == len(self._rows):
             self.settle()
-        self.present = self._slots[self._count]
 
     def settle(self) -> None:
-        """Hand on what waits; what is there of the present step is lost."""
+        """Hand on what waits."""
         squares, joined = self._table[: self._count].tensor_split([self._parameters], dim=1)
         if self._measured:
             parts = self._projection.by_parameter(joined)
@@ -91,7 +92,6 @@ class Readings:
             steps = list(range(first, first + self._count))
             self.series.extend(steps, self._projection.layers(joined / self._scales[: self._count]))
         self._count = 0
-        self.present = self._slots[0]
 
     def _places(self, row: Tensor) -> list[Place]:
         squares, joined = row.tensor_split([self._parameters])
