@@ -40,3 +40,26 @@ def test_gradients_that_add_up_are_noticed(
         # Looked at once more: the samples are not asked from then on.
         assert set(probe.unmeasured) == {"0", "2"}
         assert len(said) - len(doubted) == 2
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_samples_without_a_gradient_are_asked_about(
+    ignored: bool, share: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(20, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    with (
+        caplog.at_level(logging.WARNING, "thermotui"),
+        Probe(model, optimizer, log=tmp_path / "run.h5", ignored=ignored) as probe,
+    ):
+        for _ in range(40):
+            targets = torch.randint(4, (32,)).masked_fill(torch.arange(32) >= share * 32, -100)
+            with probe.step():
+                optimizer.zero_grad()
+                F.cross_entropy(model(torch.randn(32, 20)), targets).backward()
+                optimizer.step()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (share < 1 and not ignored)
+    assert all("50% of a batch's samples" in text and "ignored=True" in text for text in said)

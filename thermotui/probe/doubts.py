@@ -18,6 +18,8 @@ ERRORS = 5.0
 """Standard errors below zero that no temperature is by chance: it is that of a variance."""
 ROUNDING = 0.01
 """Share of the samples' squares below which a difference of large numbers may be rounding."""
+FEW = 0.05
+"""Share of a batch without a gradient that is not worth a word."""
 NAMED = 8
 """Layers that one sentence names; more are counted."""
 
@@ -91,4 +93,28 @@ class NegativeTemperatures:
                 "batch's samples give. Is that of earlier steps still in it (optimizer.zero_grad), or does a term of "
                 "the loss not belong to samples?",
                 self._names[found[0]],
+            )
+
+
+class SilentSamples:
+    """Warns once where samples give no gradient to any layer: whether they count the loss alone knows."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._said = False
+
+    def look(self, measured: Measurements) -> None:
+        """More measurements of a loop whose loss is said to count all samples."""
+        if self._said:
+            return
+        contributing = np.nanmax(measured.raw[:, RAW.index("contributing")], axis=1, initial=0.0)
+        silent = (contributing > 0) & (contributing < (1.0 - FEW) * measured.samples)
+        self._steps += int(silent.sum())
+        if self._steps >= ENOUGH:
+            self._said = True
+            share = float(np.mean(contributing[silent] / measured.samples[silent]))
+            logger.warning(
+                "only %.0f%% of a batch's samples give a gradient: if the loss leaves the others out of its mean, as "
+                "with ignore_index or a mask, the temperature comes out too large; say ignored=True then.",
+                100.0 * share,
             )

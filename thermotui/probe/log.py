@@ -22,7 +22,7 @@ from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
-from thermotui.probe.doubts import NegativeTemperatures
+from thermotui.probe.doubts import NegativeTemperatures, SilentSamples
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling, blank_disagreeing
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
@@ -135,6 +135,8 @@ class ProbeLog:
             "autocorrelation": self._autocorrelation_rows(writer.dtype("autocorrelation")),
         }
         self._doubts.look(measured, streams["reservoir"])
+        if not self.sampling.ignored:
+            self._silent.look(measured)
         alerts: list[Alert] = []
         for name, rows in streams.items():
             writer.append_rows(name, rows)
@@ -181,6 +183,7 @@ class ProbeLog:
         self._echo = epoch_echo(self.lags, batches)
         names = [layer.name for layer in self.layers]
         self._doubts = NegativeTemperatures(names)
+        self._silent = SilentSamples()
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
         self._writer.heartbeat(self.start_step, "running", f"measuring one step in {interval}")
 
