@@ -10,15 +10,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from thermotui.probe import Probe
+from thermotui.probe import Probe, log
 from thermotui.probe.probe import CHECKED
 
 
 @pytest.mark.parametrize("steps", [100, CHECKED + 2])
 @pytest.mark.parametrize("zeroed", [True, False])
 def test_gradients_that_add_up_are_noticed(
-    zeroed: bool, steps: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    zeroed: bool, steps: int, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log, "FLUSH_SECONDS", 0.0)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -37,7 +38,7 @@ def test_gradients_that_add_up_are_noticed(
     elif steps < CHECKED:
         assert len(said) == len(doubted) == 1
     else:
-        # Looked at once more: the samples are not asked from then on.
+        # Looked at twice more: the samples are not asked from then on.
         assert set(probe.unmeasured) == {"0", "2"}
         assert len(said) - len(doubted) == 2
 

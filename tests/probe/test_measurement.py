@@ -63,3 +63,18 @@ def test_differences_of_steps_are_averaged_over_the_ranks_too(ranks: int) -> Non
     )
     found = MeasurementRows(DTYPE, np.array([10.0]), Sampling(0, True, ranks, False), averaged=4).rows(measured)
     assert found["temperature"].mean() == pytest.approx(0.01 / 2 / ranks, rel=0.03)
+
+
+def test_the_force_is_averaged_over_the_measurements_that_there_are() -> None:
+    steps = 12
+    raw = np.full((steps, len(RAW), 1), np.nan)
+    for name, value in {"squares": 2.0, "gradient": 9.0, "contributing": 8.0, "variance": 1.0}.items():
+        raw[:, RAW.index(name), 0] = value
+    raw[[2, 3, 7], RAW.index("squares")] = np.nan
+    rates, batch = np.full((steps, 1), 0.01), np.full(steps, 8)
+    measured = Measurements(np.arange(steps), np.zeros(steps), batch, rates, np.ones(steps), raw)
+    found = MeasurementRows(DTYPE, np.array([10.0]), Sampling(0, True, 1, False), averaged=steps).rows(measured)
+    noise = 8 / 7 * (2 - 9 / 8)
+    expected = np.full(steps, np.sqrt(9 - noise))
+    expected[[2, 3, 7]] = np.nan
+    np.testing.assert_allclose(found["force"][:, 0], expected, rtol=1e-6)

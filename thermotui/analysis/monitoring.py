@@ -101,7 +101,7 @@ def monitor_of(header: Header, settings: Settings | None = None) -> RunMonitor:
     from thermotui.detect.monitor import RunMonitor
 
     batches = header.dataset_size / header.batch_size if header.batch_size and not header.replacement else None
-    gaps = header.config.get("gaps")
+    gaps = header.config.get("gaps") if "imported_from" in header.config else None
     return RunMonitor(
         [layer.name for layer in header.layers],
         ensemble=header.ensemble,

@@ -64,8 +64,9 @@ class Attachment:
         self._leave_parameters()
 
     def _attach_to_parameters(self) -> None:
-        for hook in self._gradient_hooks:
-            hook.wake()
+        if not self._on_parameters:
+            for hook in self._gradient_hooks:
+                hook.wake()
         # One that is frozen takes no hook; it may be trained later.
         ready = [at for at in self._unhooked if self._parameters[at].requires_grad]
         if ready:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from thermotui.probe.agreement import Directions
+from thermotui.probe.agreement import Directed, Directions
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.readings import Place, Readings
 from thermotui.probe.sums import dot, square_into
@@ -83,7 +83,7 @@ class GradientReader:
             return False
         self._blank = False
         self.copies: dict[int, Tensor] = {}
-        self.directed: dict[int, Tensor] = {}
+        self.directed: dict[int, Directed] = {}
         """By the parameter's id."""
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
@@ -95,6 +95,11 @@ class GradientReader:
             self._clear()
         self.wanted = NOTHING
         self._due = False
+
+    def forget(self) -> None:
+        """The gradients read so far in this step are gone; others may come, of fewer parameters."""
+        self._blank = False
+        self.directed.clear()
 
     def read(self, positions: Sequence[int], scale: Tensor | None) -> None:
         """Take the figures of the `.grad` of the parameters at `positions`; scale: the loss scale in it.
@@ -160,9 +165,7 @@ class GradientReader:
         if wanted.directed:
             for position, gradient in gradients.items():
                 parameter = self._parameters[position]
-                along = self._directions.of_gradient(parameter, gradient)
-                if along is not None:
-                    self.directed[id(parameter)] = along
+                self.directed[id(parameter)] = self._directions.of_gradient(parameter, gradient)
         if wanted.differences and self.differenced:
             self._difference(gradients, scale)
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -67,8 +67,8 @@ class ProbeLog:
     """As in `MeasurementRows`."""
     figures: WaitingFigures
     """Those of the steps that were measured; they are to be there before their step is added."""
-    distrust: Callable[[Iterable[int]], None]
-    """Told of the layers whose gradient turns out not to be the sum of what was read of the samples."""
+    judge: Callable[[NDArray[np.int64], NDArray[np.float64]], None]
+    """Told how far gradients are from the sums of what was read of the samples: steps [n], by layer [n, L]."""
     _writer: RunLogWriter | None = None
     _waiting: list[Settled] = field(default_factory=list)
     _told: dict[str, WaitingNumbers] = field(init=False)
@@ -127,8 +127,8 @@ class ProbeLog:
             return
         waiting, self._waiting = self._waiting, []
         measured = self.figures.take()
-        wrong = blank_disagreeing(measured.raw)
-        self.distrust(np.flatnonzero(wrong).tolist())
+        self.judge(measured.steps, measured.raw[:, RAW.index("disagreement")])
+        blank_disagreeing(measured.raw)
         streams = {
             "steps": self._step_rows(waiting, measured, writer.dtype("steps")),
             "reservoir": self._rows.rows(measured),

@@ -87,7 +87,7 @@ class MeasurementRows:
     """The optimizer has a preconditioner, and the mobility is unknown until that was read."""
 
     def __post_init__(self) -> None:
-        self._force = np.empty((0, 2, self.sizes.size))
+        self._force = np.empty((0, 3, self.sizes.size))
         self._balance = np.empty((0, 2, self.sizes.size))
         self._from_steps = np.empty((0, self.sizes.size))
         self._preconditioner = np.full_like(self.sizes, np.nan if self.preconditioned else 1.0)
@@ -170,8 +170,11 @@ class MeasurementRows:
 
     def _forces(self, exact: Array, estimate: Array, noise: Array) -> tuple[Array, Array]:
         """Force and signal-to-noise ratio, [n, L]: exact where the full gradient was there, else a running mean."""
-        new = np.stack([estimate, noise], axis=1)
-        mean, self._force = running_mean(np.where(np.isfinite(new), new, 0.0), self._force, AVERAGED)
+        there = np.isfinite(estimate) & np.isfinite(noise)
+        new = np.stack([np.where(there, estimate, 0.0), np.where(there, noise, 0.0), there], axis=1)
+        sums, self._force = running_mean(new, self._force, AVERAGED)
+        # Of the measurements that there are, where this one is among them.
+        mean = np.where(there, 1.0, np.nan)[:, None] * sums[:, :2] / sums[:, 2:]
         known = np.isfinite(exact)
         squared = np.where(known, exact, np.maximum(mean[:, 0], 0.0))
         spread = np.where(known, noise, mean[:, 1])
@@ -187,11 +190,10 @@ class MeasurementRows:
         return result
 
 
-def blank_disagreeing(raw: Array) -> NDArray[np.bool_]:
+def blank_disagreeing(raw: Array) -> None:
     """Take back the samples' figures of layers whose gradient is not the sum of the samples' parts, in place.
 
     raw: [n, len(RAW), L]. All measurements up to the next look that agrees, and back to the last one, may be wrong too.
-    Returns which layers were found wrong, [L].
     """
     look = raw[:, RAW.index("disagreement")]
     wrong = look > 1.0
@@ -203,7 +205,6 @@ def blank_disagreeing(raw: Array) -> NDArray[np.bool_]:
             there = (index >= 0) & (index < len(looked))
             hit = wrong[looked[np.clip(index, 0, len(looked) - 1)]] & there[:, None]
             raw[:, RAW.index("squares")][hit] = np.nan
-    return np.asarray(wrong.any(axis=0))
 
 
 def running_mean(values: Array, history: Array, window: int) -> tuple[Array, Array]:

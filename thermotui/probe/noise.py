@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from thermotui.probe.agreement import Directions, Total
+from thermotui.probe.agreement import Directions
 from thermotui.probe.forms import Form, Norms, sample_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
@@ -36,8 +36,8 @@ class Part:
 
     norms: tuple[Norms, ...]
     weight: float = 1.0
-    totals: tuple[tuple[Parameter, Total], ...] = ()
-    """Where it is to be seen whether the gradient is the sum of its samples' parts."""
+    totals: tuple[tuple[Parameter, Tensor], ...] = ()
+    """Σ_n RᵀG_n, where it is to be seen whether the gradient is the sum of its samples' parts."""
 
     def squares(self) -> Tensor:
         """‖G_n‖² of the whole layer, [m]."""

@@ -26,6 +26,8 @@ class Preconditioner(NamedTuple):
     """Entries of the state without which nothing is known: the count of steps, and first what grows with gradients."""
     factors: Callable[[State, Group], Tensor]
     """p_i of every component of the parameter, a new tensor on its device; complex components are two."""
+    least: str = ""
+    """The setting that what grows with gradients begins with, in components that never had one; 0 without it."""
 
     def known(self, state: State) -> bool:
         """Whether the optimizer has made a step with the parameter, as far as the host can tell without waiting."""
@@ -37,7 +39,7 @@ class Preconditioner(NamedTuple):
 
         They would have 1/ε, of which a few tokens that never came would make the mobility of all.
         """
-        seen = _real(state[self.needs[1]]) != 0
+        seen = _real(state[self.needs[1]]) > (group[self.least] if self.least else 0.0)
         factors = torch.where(seen, self.factors(state, group), 0.0)
         return factors.sum(dtype=torch.float32), seen.sum(dtype=torch.float32)
 
@@ -113,8 +115,8 @@ KINDS: tuple[tuple[type[Optimizer], Preconditioner], ...] = (
     (torch.optim.NAdam, Preconditioner(("step", "exp_avg_sq"), _adam)),
     (torch.optim.RAdam, Preconditioner(("step", "exp_avg_sq"), _radam)),
     (torch.optim.SparseAdam, Preconditioner(("step", "exp_avg_sq"), _sparse_adam)),
-    (torch.optim.Adamax, Preconditioner(("step", "exp_inf"), _adamax)),
-    (torch.optim.Adagrad, Preconditioner(("step", "sum"), _adagrad)),
+    (torch.optim.Adamax, Preconditioner(("step", "exp_inf"), _adamax, "eps")),
+    (torch.optim.Adagrad, Preconditioner(("step", "sum"), _adagrad, "initial_accumulator_value")),
     (torch.optim.Adadelta, Preconditioner(("step", "square_avg", "acc_delta"), _adadelta)),
     (torch.optim.RMSprop, Preconditioner(("step", "square_avg"), _rmsprop)),
 )

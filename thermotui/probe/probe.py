@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
-from thermotui.probe.agreement import Directions
+from thermotui.probe.agreement import Directions, Looks
 from thermotui.probe.doubts import AbsentLayers, IdleOptimizer, absence
 from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
@@ -45,8 +45,9 @@ from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
 """Every so many measurements come those that read all parameters: θ·g, the preconditioner, the drift."""
-CHECKED = 512
-"""Every so many measurements it is seen whether the gradients are the sums of what is read of the samples."""
+CHECKED = 509
+"""Every so many measurements it is seen whether the gradients are the sums of what is read of the samples. A prime, as
+loops do things every so many steps."""
 DRIFT_STEPS = 64
 """The drift, which reads where they started as well, is not taken again before so many steps."""
 PATIENCE = 16
@@ -138,8 +139,13 @@ class Probe:
             window,
             {"gradient": by_layer, "pairing": by_layer, "drift": lambda squares: by_layer(squares) / start},
         )
-        directions = Directions(device, seed)
-        self._reader = GradientReader(self._parameters, self._figures.readings, directions)
+        self._directions = Directions(device, seed)
+        self._looks = Looks(len(self._layers))
+        self._look_again = True
+        """Whether the next measurement is to be looked at, as the last look has not settled it."""
+        self._look_missing = False
+        """The same, as some layer was never seen."""
+        self._reader = GradientReader(self._parameters, self._figures.readings, self._directions)
         self._recorder = StepRecorder(
             inner,
             self._layers,
@@ -149,8 +155,9 @@ class Probe:
             at_once=world > 1,
             norms=self._figures.norms,
             general=self._figures.general,
-            directions=directions,
+            directions=self._directions,
             on_gradients=self._read_gradients,
+            on_thrown_away=self._reader.forget,
         )
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
@@ -191,7 +198,7 @@ class Probe:
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
             figures=self._figures,
             preconditioned=self._mobility.preconditioned,
-            distrust=self._recorder.distrust,
+            judge=self._judge,
         )
 
     @property
@@ -240,8 +247,10 @@ class Probe:
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
             self._full.begin(replay if reversible else None)
         differences = measuring or schedule.precedes_measurement(step)
-        # The first one that a figure comes from, too, which is not the first measurement where a step has no loss.
-        checking = measuring and (self._measured % CHECKED == 0 or not self._log.opened)
+        checking = measuring and (self._measured % CHECKED == 0 or self._look_again or self._look_missing)
+        if checking:
+            self._look_missing = False
+            self._directions.begin_look()
         due = reader.begin_step(
             Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences, checking)
         )
@@ -259,7 +268,8 @@ class Probe:
         """The second half of `step`, after the optimizer's."""
         now = time.time()
         measuring = self._reading and self._end_reading(now)
-        if not self._log.opened and (self._recorder.reached or not measuring or self._log.waiting >= PATIENCE):
+        settled = measuring and self._recorder.reached and not self._looks.unsettled
+        if not self._log.opened and (settled or self._log.waiting >= PATIENCE):
             # A first batch that the loop passes over tells nothing of how the others are measured.
             self._open_log()
         self._hand_over(now)
@@ -333,7 +343,8 @@ class Probe:
             figures["disagreement"] = recorder.disagreements(reader.directed)
             if not self._log.opened:
                 # The log's header says how each layer is measured.
-                recorder.distrust(torch.nonzero(figures["disagreement"] > 1.0).flatten().tolist())
+                row = figures["disagreement"].double().cpu().numpy()
+                self._judge(np.array([self._step]), row[np.newaxis])
         noise = recorder.take_noise()
         samples = recorder.step_samples
         if reader.differenced:
@@ -353,12 +364,19 @@ class Probe:
             figures |= self._full_figures(samples, rates)
         return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
 
+    def _judge(self, steps: NDArray[np.int64], looks: NDArray[np.float64]) -> None:
+        """Looks at what the gradients are the sums of have come to the host; steps: [n], looks: [n, L]."""
+        self._recorder.distrust(self._looks.judge(steps, looks))
+        self._look_again = self._looks.unsettled or not self._log.opened
+
     def _look_at_the_optimizer(self) -> None:
         """See whether it is the one that trains, once in `SELDOM` measurements."""
         self._absent.look(self._mobility.absent)
         if self._gradient_came and self._measured:
             self._idle.look(self._stepped)
         self._stepped = self._gradient_came = False
+        # A loss that was no number, or a layer that had no gradient, could not be compared.
+        self._look_missing = self._looks.missing(self._recorder.comparable)
 
     def _full_figures(self, samples: int, rates: NDArray[np.float64]) -> dict[str, Tensor]:
         """Those of a full measurement."""

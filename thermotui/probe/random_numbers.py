@@ -22,9 +22,13 @@ def random_numbers_put_back(device: torch.device) -> Iterator[Callable[[], bool]
         with torch.random.fork_rng(devices=devices):
             yield lambda: not _same(before, _states(device))
     finally:
-        random.setstate(before[0])
-        # The one that libraries draw from unless they are told otherwise.
-        np.random.set_state(before[1])  # noqa: NPY002
+        # Only what was drawn, as another thread may draw meanwhile, which is rare enough to be put back with it.
+        after = _states(device)
+        if before[0] != after[0]:
+            random.setstate(before[0])
+        if any(bool(one) for one in differences(before[1], after[1])):
+            # The one that libraries draw from unless they are told otherwise.
+            np.random.set_state(before[1])  # noqa: NPY002
 
 
 def _states(device: torch.device) -> tuple[Any, Any, list[torch.Tensor]]:

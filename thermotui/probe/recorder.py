@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from thermotui.probe.agreement import Directions, Total, disagreement
+from thermotui.probe.agreement import Directed, Directions, disagreement
 from thermotui.probe.attachment import Attachment
 from thermotui.probe.general_norms import GeneralNorms
 from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import (
     EXACT,
+    SAMPLED,
     Call,
     Part,
     general_part,
@@ -71,11 +72,13 @@ class StepRecorder:
         general: GeneralNorms,
         directions: Directions,
         on_gradients: Callable[[Sequence[int]], None],
+        on_thrown_away: Callable[[], None],
     ) -> None:
         """Take a model and its layers; the hooks come with the first step.
 
         on_gradients(positions) is called when a backward pass has accumulated the parameters at these positions of all
         the layers' parameters in a row, before the loop goes on.
+        on_thrown_away() where a further pass of the step finds that those gradients are gone.
         at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
         is mixed into it.
         norms, general: where those of linear layers alone, and of layers of any kind, wait to be summed up.
@@ -99,12 +102,11 @@ class StepRecorder:
         self._owners = [track for track in self._tracks for _ in track.layer.parameters]
         self._parameters = [parameter for layer in layers for parameter in layer.parameters]
         self._at_once = at_once
-        self._on_gradients = on_gradients
-        self._arrived: list[int] = []
+        self._on_gradients, self._on_thrown_away = on_gradients, on_thrown_away
+        self._arrivals: dict[int, list[int]] = {}
+        """Parameters whose gradient was accumulated, by the backward pass that is not over; passes may be nested."""
         self._last_pass: tuple[Parameter, int] | None = None
         """A parameter that the last pass of the step accumulated, and the version of its gradient then."""
-        self._pass = -1
-        """The backward pass that accumulates gradients, or the last one that did."""
         self._looked_back = -1
         """The backward pass that found out whether the ones before it still count."""
         self._sketch = sketch
@@ -146,7 +148,7 @@ class StepRecorder:
         if self.measuring:
             # The last step did not come to its end.
             self.abandon()
-        self._arrived.clear()
+        self._arrivals.clear()
         self._last_pass = None
         self.measuring = measuring
         self.checking = checking
@@ -161,20 +163,28 @@ class StepRecorder:
         self.samples = samples
         self.samples_seen += samples
 
-    def disagreements(self, gradients: Mapping[int, Tensor]) -> Tensor:
+    def disagreements(self, gradients: Mapping[int, Directed]) -> Tensor:
         """By layer, how far its gradient is from the sum of the samples' parts, [L]: more than 1 is too far.
 
-        gradients: those of this step along their directions, by the parameter's id. NaN where nothing can be compared.
+        gradients: those of this step, by the parameter's id. NaN where nothing can be compared.
         """
         found = []
         for track in self._tracks:
-            totals: dict[int, list[Total]] = {}
-            for part in track.parts:
-                for parameter, total in part.totals if isinstance(part, Part) else ():
-                    totals.setdefault(id(parameter), []).append(total)
-            one = disagreement(totals, gradients)
-            found.append(self._missing if one is None else one)
+            totals: dict[int, list[Tensor]] = {}
+            parts = [part for part in track.parts if isinstance(part, Part)]
+            for parameter, total in (pair for part in parts for pair in part.totals):
+                totals.setdefault(id(parameter), []).append(total)
+            if totals and all(at in gradients for at in totals):
+                squares = torch.stack([part.squares().sum() for part in parts]).sum()
+                found.append(disagreement(totals, gradients, squares))
+            else:
+                found.append(self._missing)
         return torch.stack(found)
+
+    @property
+    def comparable(self) -> tuple[int, ...]:
+        """Layers whose samples' parts are all read, so that their sum can be compared with the gradient."""
+        return tuple(i for i, track in enumerate(self._tracks) if track.served and SAMPLED not in track.estimator)
 
     def distrust(self, layers: Iterable[int]) -> None:
         """Give up the layers whose gradient was found not to be the sum of its samples' parts."""
@@ -211,7 +221,7 @@ class StepRecorder:
     def abandon(self) -> None:
         """Read nothing until the next step, and let go of what this one left."""
         self.measuring = False
-        self._arrived.clear()
+        self._arrivals.clear()
         for track in self._tracks:
             track.forget()
 
@@ -260,6 +270,8 @@ class StepRecorder:
                 return
             track.passes += 1
             held = [(args, kwargs)]
+            if not freed:
+                track.held.append(held)
             before = -1
 
             # A hook on the node takes a third of the time of one on the tensor.
@@ -326,6 +338,7 @@ class StepRecorder:
         if backward != self._looked_back:
             self._looked_back = backward
             if self._last_pass is not None and self._thrown_away(*self._last_pass):
+                self._on_thrown_away()
                 for track in self._tracks:
                     track.begin_anew()
 
@@ -377,22 +390,25 @@ class StepRecorder:
     def _accumulation_hook(self, position: int) -> Callable[[Tensor], None]:
         """The hook of one parameter's gradient."""
 
-        arrived, over = self._arrived, self._pass_is_over
+        arrivals, over = self._arrivals, self._pass_is_over
 
         def accumulated(parameter: Tensor) -> None:
-            if not arrived:
-                self._pass = backward_pass()
-                at_end_of_pass(over)
+            backward = backward_pass()
+            arrived = arrivals.get(backward)
+            if arrived is None:
+                arrived = arrivals[backward] = []
+                at_end_of_pass(partial(over, backward))
             arrived.append(position)
             if self._at_once:
                 self._on_gradients((position,))
 
         return accumulated
 
-    def _pass_is_over(self) -> None:
-        # The gradients that came last are still in the processor's cache.
-        arrived = self._arrived[::-1]
-        self._arrived.clear()
+    def _pass_is_over(self, backward: int) -> None:
+        # The gradients that came last are still in the processor's cache. None are left where the step is abandoned.
+        arrived = self._arrivals.pop(backward, [])[::-1]
+        if not arrived:
+            return
         self.reached = True
         if not self._at_once:
             self._on_gradients(arrived)
@@ -405,13 +421,13 @@ class StepRecorder:
             tracks = list({id(track): track for track in map(self._owners.__getitem__, arrived)}.values())
         for track in tracks:
             if not track.obstacle:
-                self._settle(track)
+                self._settle(track, backward)
 
-    def _settle(self, track: Track) -> None:
+    def _settle(self, track: Track, backward: int) -> None:
         """A pass has accumulated the layer's gradients: what was read in it counts."""
-        if track.backward != self._pass:
+        if track.backward != backward:
             # What is there is of a pass to other ends, whose graph the present one goes through elsewhere.
-            track.begin_pass(self._pass)
+            track.begin_pass(backward)
         if track.calls:
             self._read_calls(track)
         if track.pending:

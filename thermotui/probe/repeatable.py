@@ -64,26 +64,29 @@ def _refers_elsewhere(inside: list[nn.Module]) -> bool:
     registered = ("_modules", "_parameters", "_buffers", "forward")
     for module in inside:
         attributes = [value for name, value in vars(module).items() if name not in registered and "_hooks" not in name]
-        for value, bound in _reached(attributes):
+        for value, bound in _reached(attributes, set()):
             if isinstance(value, nn.Module | Parameter) and (bound or id(value) not in own):
                 return True
     return False
 
 
-def _reached(values: Iterable[Any], bound: bool = False) -> Iterator[tuple[Any, bool]]:
-    """What the values are and contain; bound: whether a function holds it, which no copy can give another one."""
+def _reached(values: Iterable[Any], seen: set[int]) -> Iterator[tuple[Any, bool]]:
+    """What the values are and contain, and whether a function holds it, which no copy can give another one.
+
+    seen: the containers that were looked into, as they may contain one another in circles.
+    """
     for value in values:
-        if isinstance(value, dict):
-            yield from _reached(value.values(), bound)
-        elif isinstance(value, list | tuple | set | frozenset):
-            yield from _reached(value, bound)
+        if isinstance(value, dict | list | tuple | set | frozenset):
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield from _reached(value.values() if isinstance(value, dict) else value, seen)
         elif isinstance(value, types.MethodType):
-            yield value.__self__, bound
+            yield value.__self__, False
         elif isinstance(value, types.FunctionType):
             # No further than one function: they may refer to one another in circles.
             yield from ((held, True) for held in (*map(_content, value.__closure__ or ()), *(value.__defaults__ or ())))
         else:
-            yield value, bound
+            yield value, False
 
 
 def _content(cell: types.CellType) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.noise import Call, LinearPart, Part
@@ -27,6 +28,8 @@ class Track:
     pending: list[Part | LinearPart] = field(default_factory=list)
     """Read, but not known yet to have gone into the parameters' gradients."""
     parts: list[Part | LinearPart] = field(default_factory=list)
+    held: list[list[Any]] = field(default_factory=list)
+    """What forward passes hold until the step is over, as nothing before it says that they are done."""
     settled: list[int] = field(default_factory=list)
     """The backward passes that `parts` are of."""
 
@@ -58,6 +61,9 @@ class Track:
     def forget(self) -> None:
         """All of the last step."""
         self.passes = 0
+        for held in self.held:
+            held.clear()
+        self.held.clear()
         if self.parts:
             self.begin_anew()
         if self.calls or self.pending:
