@@ -60,8 +60,8 @@ class Probe:
     """Measures a model while it trains; a context manager.
 
     The training is not touched: gradients and parameters are bitwise those without the probe, no random number of the
-    training is drawn, and the host never waits for the device but where rows are moved to the log, about once a second,
-    and once after the kinds of layers that take part in a step have changed for good.
+    training is drawn, and the host never waits for the device but until the log is there, where rows are moved to it,
+    about once a second, and once after the kinds of layers that take part in a step have changed for good.
     """
 
     def __init__(
