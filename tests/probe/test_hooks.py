@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from thermotui.errors import InputError
 from thermotui.probe import Probe
-from thermotui.probe.hooks import RestingHook
+from thermotui.probe.hooks import RestingHook, when_gradient_comes
 
 
 def small() -> nn.Module:
@@ -272,6 +272,27 @@ def test_a_model_is_copied_and_saved_without_the_probe(
     plain, with_copies = train(tmp_path / "plain.h5", False), train(tmp_path / "copies.h5", True)
     for name in ("temperature", "temperature_se", "force"):
         assert np.array_equal(plain[name], with_copies[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_hook_on_a_gradient_leaves_the_tensor_as_it_is(theirs: bool) -> None:
+    weight = torch.ones(3, requires_grad=True)
+    output = weight * 2.0
+    seen: list[tuple[str, Tensor | None]] = []
+    if theirs:
+        output.register_hook(lambda gradient: seen.append(("theirs before", gradient)))
+    before = output._backward_hooks
+    when_gradient_comes(output, lambda gradient: seen.append(("ours", gradient)))
+    assert output._backward_hooks is before
+    output.register_hook(lambda gradient: seen.append(("theirs", gradient)))
+    output.retain_grad()
+    # What is done to the output later is none of the hook's business.
+    output.mul_(3.0)
+    output.sum().backward()
+    found = dict(seen)
+    assert found.keys() == {"ours", "theirs"} | ({"theirs before"} if theirs else set())
+    assert all(torch.equal(gradient, torch.full((3,), 3.0)) for gradient in found.values() if gradient is not None)
+    assert torch.equal(weight.grad, torch.full((3,), 6.0))
 
 
 def test_a_resting_hook_comes_back_as_the_last_one() -> None:

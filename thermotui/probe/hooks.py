@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 
@@ -77,3 +79,16 @@ def put_on(hooks: Iterable[Callable[[], RestingHook]]) -> list[RestingHook]:
             hook.rest()
         raise
     return made
+
+
+def when_gradient_comes(tensor: Tensor, hook: Callable[[Tensor | None], None]) -> None:
+    """Call it with the gradient of a tensor that is no leaf, and leave nothing of that on the tensor itself."""
+    node: Any = tensor.grad_fn
+    if tensor._backward_hooks is None and hasattr(node, "_register_hook_dict"):
+        # What `Tensor.register_hook` does but for the handle, which takes several times as long as all the rest.
+        tensor._backward_hooks = OrderedDict([(-1, hook)])
+        node._register_hook_dict(tensor)
+        tensor._backward_hooks = None
+    else:
+        place = tensor.output_nr
+        node.register_prehook(lambda gradients: hook(gradients[place]))

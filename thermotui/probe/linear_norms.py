@@ -14,7 +14,7 @@ from thermotui.probe.rows import Rows
 from thermotui.probe.rules import WIDE
 from thermotui.probe.track import Track
 
-MOST_STEPS = 32
+MOST_STEPS = 64
 LATER = 2**16
 """Norms that may wait to be summed up: a sum costs more in operations to start than in numbers."""
 

@@ -268,10 +268,11 @@ class Probe:
         """The second half of `step`, after the optimizer's."""
         now = time.time()
         measuring = self._reading and self._end_reading(now)
-        settled = measuring and self._recorder.reached and not self._looks.unsettled
-        if not self._log.opened and (settled or self._log.waiting >= PATIENCE):
+        if not self._log.opened:
             # A first batch that the loop passes over tells nothing of how the others are measured.
-            self._open_log()
+            settled = measuring and self._recorder.reached and not self._looks.unsettled
+            if settled or self._log.waiting >= PATIENCE:
+                self._open_log()
         self._hand_over(now)
         if measuring:
             self._reader.differenced = self._recorder.unserved
