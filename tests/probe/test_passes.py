@@ -1,4 +1,4 @@
-"""Whatever passes a step is made of, its samples are those that its gradient is of, or the log says why it is not so."""
+"""Whatever passes a step is made of, its samples are those that its gradient is of, or the log says why not."""
 
 from __future__ import annotations
 
