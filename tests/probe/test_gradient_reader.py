@@ -13,11 +13,11 @@ from torch.utils._pytree import tree_leaves
 from thermotui.probe.agreement import Directions
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted, gradient_projection
-from thermotui.probe.readings import MOST_WAITING, SHORT, Readings
+from thermotui.probe.readings import MOST_WAITING, ROW, SHORT, Readings
 from thermotui.probe.rows import Rows
 
 Layers = Sequence[Sequence[Parameter]]
-SHAPES = [(6, 4), (6,), (), (3, 2, 2)]
+SHAPES = [(6, 4), (6,), (), (3, 2, 2), (5, 80), (2, 9, 9)]
 WANTED = Wanted(squares=True, projections=True)
 
 
@@ -177,15 +177,19 @@ def test_a_gradient_that_is_gone_already_is_not_known() -> None:
     assert series[0, 0].isnan().all() and series[0, 1].isfinite().all()
 
 
-@pytest.mark.parametrize("size", [SHORT - 1, SHORT + 1, 10**6])
-def test_squares_of_vectors_lose_no_digits_to_their_length(size: int) -> None:
-    vector = Parameter(torch.zeros(size))
-    vector.grad = torch.randn(size, generator=torch.Generator().manual_seed(5))
-    kept = Kept([[vector]])
+VECTORS = [(SHORT - 1,), (SHORT + 1,), (10**6,)]
+MATRICES = [(3, ROW.stop - 1), (3, ROW.stop), (200, ROW.start - 1), (10**4, ROW.start), (2, 10**6)]
+
+
+@pytest.mark.parametrize("shape", [*VECTORS, *MATRICES])
+def test_squares_lose_no_digits_to_the_size(shape: tuple[int, ...]) -> None:
+    parameter = Parameter(torch.zeros(shape))
+    parameter.grad = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    kept = Kept([[parameter]])
     kept.begin_step()
     kept.reader.read([0], None)
     kept.end_step()
-    exact = vector.grad.double().square().sum()
+    exact = parameter.grad.double().square().sum()
     assert abs(kept.take()[0].item() / exact - 1) < 2e-6
 
 

@@ -282,7 +282,7 @@ def test_a_hook_on_a_gradient_leaves_the_tensor_as_it_is(theirs: bool) -> None:
     if theirs:
         output.register_hook(lambda gradient: seen.append(("theirs before", gradient)))
     before = output._backward_hooks
-    when_gradient_comes(output, lambda gradient: seen.append(("ours", gradient)))
+    when_gradient_comes(output, output.grad_fn, lambda gradient: seen.append(("ours", gradient)))
     assert output._backward_hooks is before
     output.register_hook(lambda gradient: seen.append(("theirs", gradient)))
     output.retain_grad()

@@ -404,6 +404,7 @@ def test_a_loop_goes_on_where_the_log_could_not_be_written_once(
                     F.cross_entropy(model(inputs), targets).backward()
                     optimizer.step()
     assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(44))
+    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == list(range(44))
     # The step was begun anew, so that the first window is full one step early; the second one is as always.
     assert rows(tmp_path / "run.h5", "autocorrelation")["step"].tolist() == [18, 39]
 

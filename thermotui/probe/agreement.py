@@ -102,13 +102,13 @@ class Looks:
         twice in a row.
         """
         wrong = np.zeros_like(self._disagreed)
-        for step, row in zip(steps, found, strict=True):
+        looked = np.isfinite(found).any(axis=1) & (steps > self._last_step)
+        for step, row in zip(steps[looked], found[looked], strict=True):
             compared = np.isfinite(row)
-            if step > self._last_step and compared.any():
-                self._last_step = int(step)
-                wrong |= self._disagreed & (row > 1.0)
-                self._disagreed = np.where(compared, row > 1.0, self._disagreed)
-                self._compared |= compared
+            self._last_step = int(step)
+            wrong |= self._disagreed & (row > 1.0)
+            self._disagreed = np.where(compared, row > 1.0, self._disagreed)
+            self._compared |= compared
         self._disagreed &= ~wrong
         return [int(layer) for layer in np.flatnonzero(wrong)]
 
@@ -116,6 +116,11 @@ class Looks:
     def unsettled(self) -> bool:
         """Whether the last look at some layer disagreed, so that there has to be another one."""
         return bool(self._disagreed.any())
+
+    @property
+    def complete(self) -> bool:
+        """Whether all layers were compared."""
+        return bool(self._compared.all())
 
     def missing(self, layers: Sequence[int]) -> bool:
         """Whether one of these was never compared."""

@@ -16,8 +16,10 @@ from torch.nn import Parameter
 
 from thermotui.probe.agreement import Directed, Directions
 from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.forms import norm
 from thermotui.probe.readings import Place, Readings
-from thermotui.probe.sums import dot, square_into
+from thermotui.probe.sums import dot
+from thermotui.probe.sums import square as square_of
 
 PROJECTIONS = 4
 
@@ -65,6 +67,7 @@ class GradientReader:
         self._dtype = readings.dtype
         self.pairings = torch.zeros(len(self._parameters), dtype=self._dtype, device=device)
         """θ·g by parameter, [P]; zero where no gradient came."""
+        self._pairing_places = self.pairings.unbind()
         self.differenced: frozenset[int] = frozenset()
         """Layers whose noise nothing else measures; each keeps a copy of its gradient for one step."""
         self._current: dict[int, Tensor] = {}
@@ -74,20 +77,23 @@ class GradientReader:
         """Whether the figures of the last step are gone, or certain to be overwritten."""
         self.begin_step(NOTHING)
 
-    def begin_step(self, wanted: Wanted) -> bool:
-        """Forget the last step; whether there is anything to read in this one."""
+    def due(self, wanted: Wanted) -> bool:
+        """Whether there is anything to read where that is wanted."""
+        return wanted.squares or wanted.projections or (wanted.differences and bool(self.differenced))
+
+    def begin_step(self, wanted: Wanted) -> None:
+        """Forget the last step, and read in this one what is wanted."""
         self.wanted = wanted
-        self._due = wanted.squares or wanted.projections or (wanted.differences and bool(self.differenced))
+        self._due = self.due(wanted)
         if not self._due:
             self._current = {}
-            return False
+            return
         self._blank = False
         self.copies: dict[int, Tensor] = {}
         self.directed: dict[int, Directed] = {}
         """By the parameter's id."""
         self._differences: dict[int, Tensor] = {}
         self._previous, self._current = self._current if wanted.differences else {}, {}
-        return True
 
     def end_step(self) -> None:
         """Read nothing more until the next step; what this one left can be taken until then."""
@@ -122,11 +128,11 @@ class GradientReader:
         # One tensor after the other, so that the second look at it finds it in the processor's cache.
         for position in positions:
             gradient = parameters[position].grad
-            direction, projected, square = places[position]
+            direction, projected, row_norms, square = places[position]
             if gradient is None:
-                projected.copy_(self._missing)
-                if square is not None:
-                    square.copy_(self._missing)
+                for place in (projected, row_norms, square):
+                    if place is not None:
+                        place.copy_(self._missing)
                 continue
             if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
                 gradient = _plain(gradient, dtype)
@@ -136,10 +142,14 @@ class GradientReader:
                 else:
                     vectors.append(gradient)
                     places_of_vectors.append(projected)
-            elif wanted.projections:
-                torch.mv(gradient if gradient.dim() == 2 else gradient.flatten(1), direction, out=projected)
+            else:
+                rows = gradient if gradient.dim() == 2 else gradient.flatten(1)
+                if row_norms is not None and wanted.squares:
+                    norm(rows, dim=1, out=row_norms)
+                if wanted.projections:
+                    torch.mv(rows, direction, out=projected)
             if dots and square is not None:
-                square_into(square, gradient)
+                square.copy_(square_of(gradient))
             if once_more:
                 gradients[position] = gradient
         if vectors:
@@ -159,7 +169,7 @@ class GradientReader:
         if wanted.pairing:
             for position, gradient in gradients.items():
                 parameter = self._parameters[position].detach().to(self._dtype)
-                self.pairings[position] = dot(parameter, gradient)
+                self._pairing_places[position].copy_(dot(parameter, gradient))
         if wanted.copies:
             self.copies |= {position: gradient.clone() for position, gradient in gradients.items()}
         if wanted.directed:

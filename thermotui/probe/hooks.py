@@ -81,9 +81,11 @@ def put_on(hooks: Iterable[Callable[[], RestingHook]]) -> list[RestingHook]:
     return made
 
 
-def when_gradient_comes(tensor: Tensor, hook: Callable[[Tensor | None], None]) -> None:
-    """Call it with the gradient of a tensor that is no leaf, and leave nothing of that on the tensor itself."""
-    node: Any = tensor.grad_fn
+def when_gradient_comes(tensor: Tensor, node: Any, hook: Callable[[Tensor | None], None]) -> None:
+    """Call it with the gradient of a tensor that is no leaf, and leave nothing of that on the tensor itself.
+
+    node: its `grad_fn`.
+    """
     if tensor._backward_hooks is None and hasattr(node, "_register_hook_dict"):
         # What `Tensor.register_hook` does but for the handle, which takes several times as long as all the rest.
         tensor._backward_hooks = OrderedDict([(-1, hook)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 SETTLING = 4
 """Steps of either kind that are timed before anything is decided; the first ones warm up."""
@@ -52,8 +53,12 @@ class MeasurementInterval:
 
     @property
     def settled_until(self) -> int:
-        """Steps before this one need no call of `start`: it would change nothing, and say no."""
-        return self._next if self._budget is None else 0
+        """Steps before this one need no call of `start`: it would say the same as the last time."""
+        if self._budget is not None or self._last is None:
+            return 0
+        if self.interval == 1:
+            return sys.maxsize
+        return 0 if self._last[1] else self._next
 
     def _learn(self, now: float) -> None:
         if self._last is None or self._budget is None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,12 +38,8 @@ FLUSH_SECONDS = 1.0
 GRADIENT = RAW.index("gradient")
 
 
-class Settled(NamedTuple):
-    """A step that is over."""
-
-    step: int
-    time: float
-    learning_rate: float
+Settled = tuple[int, float, float]
+"""A step that is over: the step, its time and its learning rate."""
 
 
 @dataclass
@@ -115,7 +111,7 @@ class ProbeLog:
             self._told["accuracy"].add(place, accuracy)
         if interval != self._interval and self._writer is not None:
             self._interval = interval
-            self._writer.heartbeat(settled.step, "running", f"measuring one step in {interval}")
+            self._writer.heartbeat(settled[0], "running", f"measuring one step in {interval}")
         if len(self._waiting) >= self.figures.capacity or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -144,7 +140,7 @@ class ProbeLog:
         for alert in alerts:
             values = asdict(alert) | {"end": -1 if alert.end is None else alert.end}
             writer.append("alerts", time=time.time(), **values)
-        writer.heartbeat(waiting[-1].step, "running", f"measuring one step in {self._interval}")
+        writer.heartbeat(waiting[-1][0], "running", f"measuring one step in {self._interval}")
 
     def close(self, state: State, message: str) -> None:
         """Write what waits and the final state."""
@@ -240,9 +236,7 @@ class ProbeLog:
         rows = np.zeros(len(waiting), dtype)
         for name in ("gradient_norm", "loss_spread", "accuracy_spread"):
             rows[name] = np.nan
-        rows["step"] = [s.step for s in waiting]
-        rows["time"] = [s.time for s in waiting]
-        rows["learning_rate"] = [s.learning_rate for s in waiting]
+        rows["step"], rows["time"], rows["learning_rate"] = zip(*waiting, strict=True)
         for name, told in self._told.items():
             rows[name] = told.take(len(waiting))
         norms = np.sqrt(measured.raw[:, GRADIENT].sum(axis=1)) / measured.scales

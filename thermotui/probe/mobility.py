@@ -46,7 +46,7 @@ class Mobility:
         self._shares = np.empty((0, 0))
         self.absent: tuple[int, ...] = ()
         """Layers of which the optimizer had no parameter when `rates` was last called."""
-        self._seen: list[float] | None = None
+        self._seen: list[tuple[int, int, float]] | None = None
         self._rates = np.empty(0)
         self._states = -1
 
@@ -57,13 +57,13 @@ class Mobility:
         """
         groups = self.optimizer.param_groups
         # The lists are kept, so that no other one can have the identity of one that was looked at.
-        present = [(id(group["params"]), len(group["params"])) for group in groups]
-        if present != self._shared_out:
-            self._share_out(groups)
-            self._shared_out = present
-        rates = [_rate(group, self._accumulates) for group in groups]
-        if rates != self._seen:
-            self._seen, self._rates = rates, np.asarray(self._shares @ rates)
+        seen = [(id(group["params"]), len(group["params"]), _rate(group, self._accumulates)) for group in groups]
+        if seen != self._seen:
+            present = [one[:2] for one in seen]
+            if present != self._shared_out:
+                self._share_out(groups)
+                self._shared_out = present
+            self._seen, self._rates = seen, np.asarray(self._shares @ [rate for _, _, rate in seen])
             self._rates[list(self.absent)] = np.nan
         return self._rates
 
@@ -134,7 +134,7 @@ class Mobility:
     def _share_out(self, groups: Sequence[dict[str, Any]]) -> None:
         """Find out what share of each layer's components is in which group."""
         index = {id(p): column for column, group in enumerate(groups) for p in group["params"]}
-        self._lists, self._seen = [group["params"] for group in groups], None
+        self._lists = [group["params"] for group in groups]
         self._shares = np.zeros((len(self._layers), len(groups)))
         for row, layer in enumerate(self._layers):
             size = max(sum(p.numel() for p in layer), 1)

@@ -34,13 +34,13 @@ from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
 from thermotui.probe.interval import MeasurementInterval
 from thermotui.probe.layers import model_layers
-from thermotui.probe.log import ProbeLog, Settled
+from thermotui.probe.log import ProbeLog
 from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
 from thermotui.probe.recorder import StepRecorder
 from thermotui.probe.step import Bracket, Step
 from thermotui.probe.sums import Drift, LayerSums
-from thermotui.probe.waiting import Measured, WaitingFigures
+from thermotui.probe.waiting import WaitingFigures
 from thermotui.probe.windows import ProjectionWindows
 
 SELDOM = 16
@@ -172,11 +172,15 @@ class Probe:
         self._seldom = False
         self._reading = False
         """Whether there is anything to read in the present step."""
-        self._quiet_until = start_step
-        """There is nothing to read before this step, and no hook is on that reads."""
+        self._wanted = NOTHING
+        self._planned_until = start_step
+        """What is wanted of the steps before this one is known."""
+        self._taken = start_step - 1
+        """The last step that was measured; if it does not come into the log, it begins once more."""
         self._next_drift = start_step
         self._rates: NDArray[np.float64] | None = None
-        self._learning_rate = 0.0
+        self._learning_rate: float | None = None
+        """That of the present step, once the optimizer has made it."""
         self._gradient_came = self._stepped = False
         """Whether there was a gradient, and whether the optimizer made a step, since the last look at it."""
         self._idle = IdleOptimizer()
@@ -229,20 +233,24 @@ class Probe:
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
         """The first half of `step`, for frameworks that call back instead of handing over the loop."""
         self._current = current = Step()
-        self._learning_rate = self._mobility.learning_rate
-        if self._step >= self._quiet_until:
-            self._begin_reading(replay)
+        self._learning_rate = None
+        planned = self._taken < self._step < self._planned_until
+        if not planned:
+            self._plan(replay)
+        # Where nothing is wanted, no hook is on any more.
+        if not planned or self._wanted is not NOTHING:
+            self._begin_reading()
         return current
 
-    def _begin_reading(self, replay: Callable[[], Tensor] | None) -> None:
-        """Find out what there is to read in the step that begins, and prepare for it."""
+    def _plan(self, replay: Callable[[], Tensor] | None) -> None:
+        """Find out what there is to read in the step that begins."""
         step, schedule, reader = self._step, self._interval, self._reader
-        measuring = schedule.start(step, time.monotonic())
+        measuring = schedule.start(step, time.monotonic()) and step > self._taken
         interval = schedule.interval
         self._windows.begin_step(step, interval)
         self._seldom = measuring and self._measured % SELDOM == 0
-        self._scale = self._rates = None
-        if measuring and step % max(self._full_interval // interval * interval, 1) == 0:
+        full_interval = max(self._full_interval // interval * interval, 1)
+        if measuring and step % full_interval == 0:
             # With several ranks the replayed loss would be this rank's alone, and the step was that of all.
             reversible = self._mobility.plain and self._log.sampling.world_size == 1
             self._full.begin(replay if reversible else None)
@@ -251,14 +259,26 @@ class Probe:
         if checking:
             self._look_missing = False
             self._directions.begin_look()
-        due = reader.begin_step(
-            Wanted(measuring, self._windows.open, self._seldom, self._full.force is not None, differences, checking)
-        )
-        self._recorder.begin_step(measuring=measuring, gradients=due, checking=checking)
-        self._reading = due
-        if not due and self._log.opened:
+        full = self._full.force is not None
+        wanted = Wanted(measuring, self._windows.open, self._seldom, full, differences, checking)
+        self._wanted = wanted if reader.due(wanted) else NOTHING
+        self._planned_until = step
+        special = self._seldom or checking or self._full.begun or step == self._taken
+        if self._log.opened and not special:
             # Whoever looks at the gradient's differences has to see the step before a measurement.
-            self._quiet_until = min(schedule.settled_until - bool(reader.differenced), self._windows.next_begin(step))
+            ends = [schedule.settled_until - bool(reader.differenced), self._windows.next_begin(step)]
+            if measuring:
+                ends += [step + every - self._measured % every for every in (SELDOM, CHECKED)]
+                ends.append(step + full_interval - step % full_interval)
+            self._planned_until = min(ends)
+
+    def _begin_reading(self) -> None:
+        """Prepare for what is wanted of the step that begins."""
+        wanted = self._wanted
+        self._scale = self._rates = None
+        self._reading = wanted is not NOTHING
+        self._reader.begin_step(wanted)
+        self._recorder.begin_step(measuring=wanted.squares, gradients=self._reading, checking=wanted.directed)
 
     def micro_batch(self, samples: int) -> None:
         """Say how many samples the next forward pass holds, where the model's own input does not show it."""
@@ -285,7 +305,9 @@ class Probe:
         measuring = self._reader.wanted.squares
         # The hooks stay on: a backward pass of the loop's own between two steps is of neither.
         self._reader.end_step()
-        place = self._take(now) if measuring else None
+        place = None
+        if measuring:
+            place, self._taken = self._take(now), self._step
         if measuring or self._windows.open:
             self._figures.readings.keep(place, self._scale)
         if self._windows.open:
@@ -363,12 +385,13 @@ class Probe:
                 figures["preconditioner"] = preconditioner
         if self._full.begun:
             figures |= self._full_figures(samples, rates)
-        return self._figures.add(Measured(self._step, now, samples, rates), noise, figures, self._scale)
+        return self._figures.add((self._step, now, samples, rates), noise, figures, self._scale)
 
     def _judge(self, steps: NDArray[np.int64], looks: NDArray[np.float64]) -> None:
         """Looks at what the gradients are the sums of have come to the host; steps: [n], looks: [n, L]."""
         self._recorder.distrust(self._looks.judge(steps, looks))
         self._look_again = self._looks.unsettled or not self._log.opened
+        self._planned_until = self._step
 
     def _look_at_the_optimizer(self) -> None:
         """See whether it is the one that trains, once in `SELDOM` measurements."""
@@ -377,7 +400,7 @@ class Probe:
             self._idle.look(self._stepped)
         self._stepped = self._gradient_came = False
         # A loss that was no number, or a layer that had no gradient, could not be compared.
-        self._look_missing = self._looks.missing(self._recorder.comparable)
+        self._look_missing = not self._looks.complete and self._looks.missing(self._recorder.comparable)
 
     def _full_figures(self, samples: int, rates: NDArray[np.float64]) -> dict[str, Tensor]:
         """Those of a full measurement."""
@@ -399,7 +422,9 @@ class Probe:
 
     def _hand_over(self, now: float) -> None:
         log, current, interval = self._log, self._current, self._interval.interval
-        log.add(Settled(self._step, now, self._learning_rate), current.loss, current.accuracy, interval)
+        # A step that the optimizer has not made has none but the present one.
+        rate = self._mobility.learning_rate if self._learning_rate is None else self._learning_rate
+        log.add((self._step, now, rate), current.loss, current.accuracy, interval)
         current.forget()
 
     def _notes(self) -> list[str]:

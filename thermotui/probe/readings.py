@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from thermotui.probe.autocorrelation import GradientProjection
+from thermotui.probe.forms import norm
 from thermotui.probe.rows import Rows
 
 WAITING_VALUES = 2**18
@@ -16,6 +17,8 @@ MOST_WAITING = 64
 """Steps that wait, so that what waits of small models stays in the processor's cache."""
 SHORT = 2**12
 """Numbers whose squares a norm adds up in float32 without losing digits to how many there are."""
+ROW = range(2**6, 2**16 + 1)
+"""Lengths of rows of which the norms are taken: fewer numbers cost more in rows, more would lose digits."""
 
 
 class Place(NamedTuple):
@@ -25,12 +28,16 @@ class Place(NamedTuple):
     """v; None where G is a vector."""
     projected: Tensor
     """Gv, or G itself where it is a vector."""
+    row_norms: Tensor | None
+    """Norms of the rows of G; None where the square is not made of them."""
     square: Tensor | None
-    """‖G‖², a scalar; None where it follows from `projected`, as that of a short vector on a processor."""
+    """‖G‖², a scalar; None where it follows from `row_norms`, or from `projected` as that of a short vector does.
+
+    On a processor, where norms of rows are operations that the step has just gone through in its backward pass."""
 
 
 class Readings:
-    """Squares by parameter and what `GradientProjection.joined` joins, of one step a row: [steps, P + rows]."""
+    """Squares by parameter, norms of rows and what `GradientProjection.joined` joins: a step a row."""
 
     def __init__(self, projection: GradientProjection, squares: Rows, window: int) -> None:
         """squares: takes ‖G‖² by parameter, [P], of steps that are measured. window: steps that `series` holds."""
@@ -43,12 +50,16 @@ class Readings:
         joined = projection.space()
         self.dtype = joined.dtype
         self._parameters = len(projection.columns)
-        parts = zip(projection.columns, projection.by_parameter(joined), strict=True)
-        vectors = {at for at, (direction, part) in enumerate(parts) if direction is None and len(part) <= SHORT}
+        lengths = [len(part) for part in projection.by_parameter(joined)]
+        vectors = [at for at, v in enumerate(projection.columns) if v is None and lengths[at] <= SHORT]
+        matrices = [at for at, v in enumerate(projection.columns) if v is not None and len(v) in ROW]
         # A device takes the norms of all gradients at once.
-        self._vectors = vectors if joined.device.type == "cpu" else set()
+        on_processor = joined.device.type == "cpu"
+        self._vectors, self._matrices = (vectors, matrices) if on_processor else ([], [])
+        self._lengths = [lengths[at] for at in self._matrices]
         steps = max(min(WAITING_VALUES // joined.numel(), MOST_WAITING), 1)
-        self._table = joined.new_empty(steps, self._parameters + joined.numel())
+        self._sizes = [self._parameters, sum(self._lengths), joined.numel()]
+        self._table = joined.new_empty(steps, sum(self._sizes))
         self._rows = self._table.unbind()
         self._scales = joined.new_ones(steps, 1)
         self._count = 0
@@ -75,11 +86,14 @@ class Readings:
 
     def settle(self) -> None:
         """Hand on what waits."""
-        squares, joined = self._table[: self._count].tensor_split([self._parameters], dim=1)
+        squares, norms, joined = self._table[: self._count].split_with_sizes(self._sizes, dim=1)
         if self._measured:
             parts = self._projection.by_parameter(joined)
-            for vector in self._vectors:
-                squares[:, vector] = torch.linalg.vector_norm(parts[vector], dim=1).square()
+            summed = [(vector, parts[vector]) for vector in self._vectors]
+            summed += zip(self._matrices, norms.split_with_sizes(self._lengths, dim=1), strict=True)
+            if summed:
+                norms_of = torch.stack([norm(values, dim=1) for _, values in summed], dim=1)
+                squares[:, [parameter for parameter, _ in summed]] = norms_of.square_()
             rows, places = zip(*self._measured, strict=True)
             if len(rows) < self._count:
                 # Row numbers as an index would go to the device, and the host would wait for it.
@@ -94,7 +108,13 @@ class Readings:
         self._count = 0
 
     def _places(self, row: Tensor) -> list[Place]:
-        squares, joined = row.tensor_split([self._parameters])
+        squares, norms, joined = row.split_with_sizes(self._sizes)
+        rows = dict(zip(self._matrices, norms.split_with_sizes(self._lengths), strict=True))
         parts = self._projection.by_parameter(joined)
-        own = [None if at in self._vectors else square for at, square in enumerate(squares.unbind())]
-        return [Place(*place) for place in zip(self._projection.columns, parts, own, strict=True)]
+        inferred = {*self._vectors, *self._matrices}
+        return [
+            Place(direction, part, rows.get(at), None if at in inferred else square)
+            for at, (direction, part, square) in enumerate(
+                zip(self._projection.columns, parts, squares.unbind(), strict=True)
+            )
+        ]

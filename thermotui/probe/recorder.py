@@ -119,6 +119,8 @@ class StepRecorder:
         self._directions = directions
         self._norms = norms
         self._general = general
+        self._held = False
+        """Whether `norms` has all that was read in the step."""
         self._told = False
         self._square = False
         """Whether the model's input has as many positions as samples."""
@@ -199,7 +201,7 @@ class StepRecorder:
         The hooks rest from now on.
         """
         noise: Tensor | LinearNorms | GeneralNorms
-        if self._norms.hold(self._tracks):
+        if self._held:
             noise = self._norms
             self.step_samples = self._norms.samples
             self.unserved = frozenset() if self.step_samples > 1 else self._every
@@ -221,7 +223,7 @@ class StepRecorder:
 
     def abandon(self) -> None:
         """Read nothing until the next step, and let go of what this one left."""
-        self.measuring = False
+        self.measuring = self._held = False
         self._arrivals.clear()
         for track in self._tracks:
             track.forget()
@@ -266,7 +268,8 @@ class StepRecorder:
                     self._give_up(track, str(error))
                     return
                 self._watch(track, output)
-            if tensor.grad_fn is None:
+            node = tensor.grad_fn
+            if node is None:
                 return
             track.passes += 1
             held = [(args, kwargs)]
@@ -314,7 +317,7 @@ class StepRecorder:
                 else:
                     before = backward
 
-            when_gradient_comes(tensor, received)
+            when_gradient_comes(tensor, node, received)
 
         return called
 
@@ -337,6 +340,7 @@ class StepRecorder:
             self._looked_back = backward
             if self._last_pass is not None and self._thrown_away(*self._last_pass):
                 self._on_thrown_away()
+                self._held = False
                 for track in self._tracks:
                     track.begin_anew()
 
@@ -420,6 +424,8 @@ class StepRecorder:
         for track in tracks:
             if not track.obstacle:
                 self._settle(track, backward)
+        # Now, as all that this looks at is at hand.
+        self._held = self._norms.hold(self._tracks)
 
     def _settle(self, track: Track, backward: int) -> None:
         """A pass has accumulated the layer's gradients: what was read in it counts."""
@@ -437,4 +443,5 @@ class StepRecorder:
     def _give_up(self, track: Track, reason: str) -> None:
         track.obstacle = reason
         track.forget()
+        self._held = False
         logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)

@@ -19,15 +19,6 @@ def square(tensor: Tensor) -> Tensor:
     return row.dot(row) if row.numel() <= PIECE else _by_pieces(row, row)
 
 
-def square_into(place: Tensor, tensor: Tensor) -> None:
-    """Σ_i x_i² into a scalar of the tensor's dtype, on its device."""
-    row = tensor.flatten()
-    if row.numel() <= PIECE:
-        torch.dot(row, row, out=place)
-    else:
-        place.copy_(_by_pieces(row, row))
-
-
 def dot(left: Tensor, right: Tensor) -> Tensor:
     """Σ_i x_i y_i of two tensors of one shape, dtype and device: a scalar of their dtype, on their device."""
     left, right = left.flatten(), right.flatten()

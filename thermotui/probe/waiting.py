@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +22,8 @@ MOST_FIGURES = 2**18
 """Figures of one kind that may wait."""
 
 
-class Measured(NamedTuple):
-    """A measured step: what the host knows of it."""
-
-    step: int
-    time: float
-    samples: int
-    rates: NDArray[np.float64]
+Measured = tuple[int, float, int, NDArray[np.float64]]
+"""What the host knows of a measured step: the step, its time, its samples and the rates of the layers."""
 
 
 class WaitingFigures:
@@ -105,11 +99,12 @@ class WaitingFigures:
         scaled, values = self._scales.take()
         if scaled:
             scales[scaled] = values.cpu().double().numpy()
+        found, times, samples, rates = zip(*measured, strict=True) if measured else ((),) * 4
         return Measurements(
-            steps=np.array([one.step for one in measured], dtype=np.int64),
-            times=np.array([one.time for one in measured]),
-            samples=np.array([one.samples for one in measured], dtype=np.int64),
-            rates=np.array([one.rates for one in measured]).reshape(len(measured), self._layers),
+            steps=np.array(found, dtype=np.int64),
+            times=np.array(times, dtype=np.float64),
+            samples=np.array(samples, dtype=np.int64),
+            rates=np.array(rates, dtype=np.float64).reshape(len(measured), self._layers),
             scales=scales,
             raw=raw,
         )
