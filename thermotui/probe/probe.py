@@ -37,6 +37,7 @@ from thermotui.probe.layers import model_layers
 from thermotui.probe.log import ProbeLog
 from thermotui.probe.measurement import Sampling, unmeasured
 from thermotui.probe.mobility import Mobility
+from thermotui.probe.passes import Passes
 from thermotui.probe.recorder import StepRecorder
 from thermotui.probe.step import Bracket, Step
 from thermotui.probe.sums import Drift, LayerSums
@@ -146,19 +147,18 @@ class Probe:
         self._look_missing = False
         """The same, as some layer was never seen."""
         self._reader = GradientReader(self._parameters, self._figures.readings, self._directions)
-        self._recorder = StepRecorder(
-            inner,
+        self._passes = Passes(
             self._layers,
             sketch=sketch,
             per_sample=per_sample,
             seed=seed,
             at_once=world > 1,
             norms=self._figures.norms,
-            general=self._figures.general,
             directions=self._directions,
             on_gradients=self._read_gradients,
             on_thrown_away=self._reader.forget,
         )
+        self._recorder = StepRecorder(inner, self._passes, norms=self._figures.norms, general=self._figures.general)
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
         self._scaler = scaler
@@ -282,7 +282,7 @@ class Probe:
 
     def micro_batch(self, samples: int) -> None:
         """Say how many samples the next forward pass holds, where the model's own input does not show it."""
-        self._recorder.count(samples)
+        self._passes.count(samples)
 
     def end_step(self) -> None:
         """The second half of `step`, after the optimizer's."""
@@ -290,7 +290,7 @@ class Probe:
         measuring = self._reading and self._end_reading(now)
         if not self._log.opened:
             # A first batch that the loop passes over tells nothing of how the others are measured.
-            settled = measuring and self._recorder.reached and not self._looks.unsettled
+            settled = measuring and self._passes.reached and not self._looks.unsettled
             if settled or self._log.waiting >= PATIENCE:
                 self._open_log()
         self._hand_over(now)
@@ -340,7 +340,7 @@ class Probe:
     def _abandon_step(self) -> None:
         """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
         self._interval.abandon(self._step)
-        self._recorder.abandon()
+        self._passes.abandon()
         self._reader.begin_step(NOTHING)
         self._full.forget()
         self._current.forget()
@@ -348,7 +348,7 @@ class Probe:
     def _note_rates(self, *unused: Any) -> None:
         self._learning_rate = self._mobility.learning_rate
         self._stepped = True
-        if self._recorder.measuring:
+        if self._reading and self._wanted.squares:
             self._rates = self._mobility.rates()
 
     def _read_gradients(self, positions: Sequence[int]) -> None:
@@ -362,7 +362,7 @@ class Probe:
         reader, recorder = self._reader, self._recorder
         rates = self._mobility.rates() if self._rates is None else self._rates
         figures: dict[str, Tensor] = {}
-        if recorder.checking:
+        if self._wanted.directed:
             figures["disagreement"] = recorder.disagreements(reader.directed)
             if not self._log.opened:
                 # The log's header says how each layer is measured.
@@ -417,7 +417,7 @@ class Probe:
 
     def _open_log(self) -> None:
         recorder, interval = self._recorder, self._interval.interval
-        samples = recorder.step_samples or recorder.samples_seen
+        samples = recorder.step_samples or self._passes.samples_seen
         self._log.open(samples, recorder.estimators, recorder.obstacles, interval, self._notes())
 
     def _hand_over(self, now: float) -> None:

@@ -1,135 +1,51 @@
-"""Hooks that read a training step: per-sample norms from the backward pass, figures of the gradient as it accumulates.
+"""A training step from its beginning to its end: which hooks are on, and what of the samples they have left.
 
-Nothing the hooks compute enters the training: they return None, draw random numbers from generators of their own and
-keep their results on the device. A step with nothing to read takes them off the model when it begins; between
-steps they may be on it but read nothing.
+A step with nothing to read takes the hooks off the model when it begins; between steps they may be on it but read
+nothing.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
-from thermotui.probe.agreement import Directed, Directions, disagreement
+from thermotui.probe.agreement import Directed, disagreement
 from thermotui.probe.attachment import Attachment
 from thermotui.probe.general_norms import GeneralNorms
-from thermotui.probe.hooks import when_gradient_comes
-from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
-from thermotui.probe.noise import (
-    EXACT,
-    SAMPLED,
-    Call,
-    Part,
-    general_part,
-    looks_up_positions,
-    part_of_calls,
-    part_of_samples,
-    part_sums,
-)
-from thermotui.probe.per_sample import UnreadableError, first_tensor, further_tensors, in_short
-from thermotui.probe.signs import RandomSigns
-from thermotui.probe.track import Track
-
-logger = logging.getLogger("thermotui")
-
-# Looked up once: the hooks run many times a step, and each look touches memory that the training has driven out.
-gradients_wanted = torch.is_grad_enabled
-backward_pass: Callable[[], int] = torch._C._current_graph_task_id
-graph_is_kept: Callable[[], bool] = torch._C._autograd._get_current_graph_task_keep_graph
-# What is there tells whether autograd keeps what it saves; PyTorch says so from 2.8 on.
-repacked: Callable[[bool], object] = getattr(
-    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda ignore_tracing: None
-)
-at_end_of_pass: Callable[[Callable[[], None]], None] = torch.autograd.Variable._execution_engine.queue_callback
+from thermotui.probe.noise import SAMPLED, Part, general_part, part_sums
+from thermotui.probe.passes import Passes
 
 DISAGREES = (
     "its gradient is not the sum of what the samples give through the module (is the weight used elsewhere as well, is "
     "there a penalty in the loss, a hook on the gradient, or that of earlier steps still in it: optimizer.zero_grad?)"
 )
-UNKNOWN = -1
-"""Samples of a forward pass that has no tensor to count them by."""
 
 
 class StepRecorder:
-    """Attaches to a model and reads the steps during which `measuring` is set."""
+    """Attaches to a model, step by step, what reads its passes, and takes what that found of the samples' noise."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layers: tuple[ModelLayer, ...],
-        *,
-        sketch: int,
-        per_sample: int,
-        seed: int,
-        at_once: bool,
-        norms: LinearNorms,
-        general: GeneralNorms,
-        directions: Directions,
-        on_gradients: Callable[[Sequence[int]], None],
-        on_thrown_away: Callable[[], None],
-    ) -> None:
-        """Take a model and its layers; the hooks come with the first step.
+    def __init__(self, model: nn.Module, passes: Passes, *, norms: LinearNorms, general: GeneralNorms) -> None:
+        """Take a model and what reads its passes; the hooks come with the first step.
 
-        on_gradients(positions) is called when a backward pass has accumulated the parameters at these positions of all
-        the layers' parameters in a row, before the loop goes on.
-        on_thrown_away() where a further pass of the step finds that those gradients are gone.
-        at_once: call it for each parameter by itself instead, before anything else (such as other ranks' gradients)
-        is mixed into it.
         norms, general: where those of linear layers alone, and of layers of any kind, wait to be summed up.
-        directions: along which the samples' parts of a gradient are compared with it.
         """
-        self.measuring = False
-        self.checking = False
-        """Whether this step shows if gradients are the sums of their samples' parts."""
-        self.samples = UNKNOWN
-        """Samples of the present forward pass."""
-        self.samples_seen = 0
-        """Samples of all forward passes of the step."""
         self.step_samples = 0
-        """Those of them, in the last measured step, that its gradients are of, as far as any layer could tell."""
-        self.reached = False
-        """Whether a gradient arrived in the step."""
-        self._tracks = [Track(layer, layer.obstacle) for layer in layers]
-        self._every = frozenset(range(len(layers)))
+        """Samples that the gradients of the last measured step are of, as far as any layer could tell."""
+        self._tracks = passes.tracks
+        self._every = frozenset(range(len(self._tracks)))
         self.unserved = self._every
         """Layers whose noise the last measured step did not measure within the batch: all of them where |b| = 1."""
-        self._owners = [track for track in self._tracks for _ in track.layer.parameters]
-        self._parameters = [parameter for layer in layers for parameter in layer.parameters]
-        self._at_once = at_once
-        self._on_gradients, self._on_thrown_away = on_gradients, on_thrown_away
-        self._arrivals: dict[int, list[int]] = {}
-        """Parameters whose gradient was accumulated, by the backward pass that is not over; passes may be nested."""
-        self._last_pass: tuple[Parameter, int] | None = None
-        """A parameter that the last pass of the step accumulated, and the version of its gradient then."""
-        self._looked_back = -1
-        """The backward pass that found out whether the ones before it still count."""
-        self._sketch = sketch
-        self._per_sample = per_sample
-        device = layers[0].parameters[0].device
-        self._signs = RandomSigns(torch.Generator(device=device).manual_seed(seed))
-        self._choice = torch.Generator().manual_seed(seed)
-        self._missing = torch.full((), torch.nan, device=device)
-        self._directions = directions
-        self._norms = norms
-        self._general = general
-        self._held = False
-        """Whether `norms` has all that was read in the step."""
-        self._told = False
-        self._square = False
-        """Whether the model's input has as many positions as samples."""
+        self._missing = torch.full((), torch.nan, device=self._tracks[0].layer.parameters[0].device)
+        self._passes, self._norms, self._general = passes, norms, general
         self._attachment = Attachment(
             model,
             self._tracks,
-            on_input=self._count_samples,
-            on_call=self._call_hook,
-            on_gradient=self._accumulation_hook,
+            on_input=passes.count_samples,
+            on_call=passes.call_hook,
+            on_gradient=passes.accumulation_hook,
         )
 
     @property
@@ -148,23 +64,10 @@ class StepRecorder:
         checking: with the norms, see whether gradients are the sums of their samples' parts.
         """
         self._attachment.begin_step(modules=measuring, gradients=gradients)
-        if self.measuring:
+        if self._passes.measuring:
             # The last step did not come to its end.
-            self.abandon()
-        self._arrivals.clear()
-        self._last_pass = None
-        self.measuring = measuring
-        self.checking = checking
-        self._told = False
-        self.samples = UNKNOWN
-        self.samples_seen = 0
-        self.reached = False
-
-    def count(self, samples: int) -> None:
-        """Take the number of samples of the next micro-batch from the caller instead of the model's input."""
-        self._told = True
-        self.samples = samples
-        self.samples_seen += samples
+            self._passes.abandon()
+        self._passes.begin_step(measuring=measuring, checking=checking)
 
     def disagreements(self, gradients: Mapping[int, Directed]) -> Tensor:
         """By layer, how far its gradient is from the sum of the samples' parts, [L]: more than 1 is too far.
@@ -193,7 +96,7 @@ class StepRecorder:
         """Give up the layers whose gradient was found not to be the sum of its samples' parts."""
         for index in layers:
             if not self._tracks[index].obstacle:
-                self._give_up(self._tracks[index], DISAGREES)
+                self._passes.give_up(self._tracks[index], DISAGREES)
 
     def take_noise(self) -> Tensor | LinearNorms | GeneralNorms:
         """The step's sums, the rows `NOISE` by layer, [3, L], or where the norms wait that they are to be made of.
@@ -201,12 +104,13 @@ class StepRecorder:
         The hooks rest from now on.
         """
         noise: Tensor | LinearNorms | GeneralNorms
-        if self._held:
+        if self._passes.held:
             noise = self._norms
             self.step_samples = self._norms.samples
             self.unserved = frozenset() if self.step_samples > 1 else self._every
         else:
-            self.step_samples = max((track.samples for track in self._tracks if track.parts), default=self.samples_seen)
+            seen = self._passes.samples_seen
+            self.step_samples = max((track.samples for track in self._tracks if track.parts), default=seen)
             # A layer may have another loss than the others, of a batch of its own.
             odd = [i for i, track in enumerate(self._tracks) if track.parts and track.samples != self.step_samples]
             for index in odd:
@@ -218,230 +122,10 @@ class StepRecorder:
                 noise = torch.stack([part_sums(layer, self._missing) for layer in parts], dim=1)
             served = {i for i, track in enumerate(self._tracks) if track.served and self.step_samples > 1}
             self.unserved = self._every - served.difference(odd)
-        self.abandon()
+        self._passes.abandon()
         return noise
-
-    def abandon(self) -> None:
-        """Read nothing until the next step, and let go of what this one left."""
-        self.measuring = self._held = False
-        self._arrivals.clear()
-        for track in self._tracks:
-            track.forget()
 
     def detach(self) -> None:
         """Take all hooks off the model, and let go of what the last step left."""
-        self.abandon()
+        self._passes.abandon()
         self._attachment.leave()
-
-    def _count_samples(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.measuring or self._told or not gradients_wanted():
-            return
-        self.samples = UNKNOWN
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, Tensor) and value.dim() > 0:
-                # A nested tensor has no shape.
-                self.samples = value.size(0)
-                self._square = value.dim() > 1 and not value.is_nested and value.size(1) == self.samples
-                break
-        self.samples_seen += max(self.samples, 0)
-
-    def _call_hook(self, index: int, track: Track, site: Site) -> Callable[..., None]:
-        """The hook of one module's forward pass; index: the layer's."""
-        rows = site.plain_linear and len(track.layer.sites) == 1
-        # A weight's gradient takes the input: where that is freed, there is no second backward pass.
-        freed = site.rule is not None and "weight" in site.parameters
-        norms = self._norms
-
-        def called(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            samples = self.samples
-            if not self.measuring or track.obstacle or samples == 0 or not gradients_wanted():
-                return
-            if self.checking and repacked(False):
-                # Whoever takes away what autograd saves wants the memory: the inputs must not be kept here either.
-                self._give_up(track, "its inputs are not kept until the backward pass (checkpointing or offloading)")
-                return
-            tensor = output
-            if not isinstance(output, Tensor):
-                try:
-                    tensor = first_tensor(output)
-                except UnreadableError as error:
-                    self._give_up(track, str(error))
-                    return
-                self._watch(track, output)
-            node = tensor.grad_fn
-            if node is None:
-                return
-            track.passes += 1
-            held = [(args, kwargs)]
-            if not freed:
-                track.held.append(held)
-            before = -1
-
-            def received(delta: Tensor | None) -> None:
-                nonlocal before
-                if delta is None or not held or not self.measuring:
-                    return
-                if track.obstacle:
-                    held.clear()
-                    return
-                if delta.requires_grad:
-                    self._give_up(track, "its gradient is differentiated once more")
-                    return
-                backward = backward_pass()
-                first = not track.parts
-                if backward != track.backward:
-                    track.begin_pass(backward)
-                    if not first:
-                        self._look_back(backward)
-                        first = not track.parts
-                        if before in track.settled:
-                            self._give_up(track, "several backward passes go through one forward pass")
-                            return
-                part = None
-                arguments = held[0]
-                if rows and track.passes == 1 and arguments[0] and not self.checking:
-                    try:
-                        part = norms.read(index, arguments[0][0], delta, samples, first and not track.pending)
-                    except Exception as error:  # noqa: BLE001 - the input may be of any kind
-                        self._give_up(track, in_short(error))
-                        return
-                if part is None:
-                    self._received(track, (site, arguments, delta), samples)
-                else:
-                    track.estimator = EXACT
-                    track.samples_of_pass = samples
-                    track.pending.append(part)
-                if freed and not graph_is_kept():
-                    # A loop that keeps its loss keeps the graph: the activations would outlive the backward pass.
-                    held.clear()
-                else:
-                    before = backward
-
-            when_gradient_comes(tensor, node, received)
-
-        return called
-
-    def _watch(self, track: Track, output: Any) -> None:
-        """A module without a rule goes through again by its first output: give up where another one has a gradient."""
-        for tensor in further_tensors(output):
-            if tensor.grad_fn is not None:
-                tensor.grad_fn.register_prehook(partial(self._arrived_elsewhere, track, tensor.output_nr))
-
-    def _arrived_elsewhere(self, track: Track, place: int, deltas: tuple[Tensor | None, ...]) -> None:
-        if self.measuring and not track.obstacle and deltas[place] is not None:
-            self._give_up(track, "several of its outputs are used")
-
-    def _look_back(self, backward: int) -> None:
-        """A step's further pass begins: what those before it left counts if it is still in the gradients.
-
-        Optimizers that look at a step from two places, such as SAM, set the gradients to zero between their passes.
-        """
-        if backward != self._looked_back:
-            self._looked_back = backward
-            if self._last_pass is not None and self._thrown_away(*self._last_pass):
-                self._on_thrown_away()
-                self._held = False
-                for track in self._tracks:
-                    track.begin_anew()
-
-    def _thrown_away(self, parameter: Parameter, version: int) -> bool:
-        """Whether the gradients are gone that a parameter among them had at that version."""
-        if parameter.grad is None:
-            return True
-        if parameter.grad._version == version or not parameter.grad.is_cpu:
-            # A device would have to be waited for; `Directions` will tell.
-            return False
-        gradients = [one.grad for one in self._parameters if one.grad is not None]
-        return not any(gradient.is_sparse or gradient.any() for gradient in gradients)
-
-    def _received(self, track: Track, call: Call, samples: int) -> None:
-        if track.calls and samples != track.samples_of_pass:
-            self._give_up(track, "its calls in one backward pass are of different numbers of samples")
-            return
-        track.calls.append(call)
-        track.samples_of_pass = samples
-        if track.passes == 1 and len(track.layer.sites) == 1 and call[0].rule is not None:
-            # At once, so that neither activations nor deltas outlive their place in the backward pass.
-            self._read_calls(track)
-
-    def _read_calls(self, track: Track) -> None:
-        calls, track.calls = track.calls, []
-        samples = track.samples_of_pass
-        # What the modules do when they are called once more is not the loop's.
-        self.measuring = False
-        try:
-            if samples == UNKNOWN:
-                raise UnreadableError("the model's input has no tensor to count samples by")
-            if self._square and any(looks_up_positions(call) for call in calls):
-                raise UnreadableError("its input may be positions, of which there are as many as samples")
-            if all(site.rule is not None for site, _, _ in calls):
-                directions = self._directions if self.checking else None
-                part, name = part_of_calls(
-                    calls, samples, sketch=self._sketch, signs=self._signs, directions=directions
-                )
-            else:
-                part, name = part_of_samples(calls, samples, count=self._per_sample, generator=self._choice)
-        except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on
-            self._give_up(track, in_short(error))
-        else:
-            track.estimator = name
-            track.pending.append(part)
-        finally:
-            self.measuring = True
-
-    def _accumulation_hook(self, position: int) -> Callable[[Tensor], None]:
-        """The hook of one parameter's gradient."""
-
-        arrivals, over = self._arrivals, self._pass_is_over
-
-        def accumulated(parameter: Tensor) -> None:
-            backward = backward_pass()
-            arrived = arrivals.get(backward)
-            if arrived is None:
-                arrived = arrivals[backward] = []
-                at_end_of_pass(partial(over, backward))
-            arrived.append(position)
-            if self._at_once:
-                self._on_gradients((position,))
-
-        return accumulated
-
-    def _pass_is_over(self, backward: int) -> None:
-        # The gradients that came last are still in the processor's cache. None are left where the step is abandoned.
-        arrived = self._arrivals.pop(backward, [])[::-1]
-        if not arrived:
-            return
-        self.reached = True
-        if not self._at_once:
-            self._on_gradients(arrived)
-        if not self.measuring:
-            return
-        witness = self._parameters[arrived[0]]
-        self._last_pass = None if witness.grad is None else (witness, witness.grad._version)
-        tracks = self._tracks
-        if len(arrived) < len(self._owners):
-            tracks = list({id(track): track for track in map(self._owners.__getitem__, arrived)}.values())
-        for track in tracks:
-            if not track.obstacle:
-                self._settle(track, backward)
-        # Now, as all that this looks at is at hand.
-        self._held = self._norms.hold(self._tracks)
-
-    def _settle(self, track: Track, backward: int) -> None:
-        """A pass has accumulated the layer's gradients: what was read in it counts."""
-        if track.backward != backward:
-            # What is there is of a pass to other ends, whose graph the present one goes through elsewhere.
-            track.begin_pass(backward)
-        if track.calls:
-            self._read_calls(track)
-        if track.pending:
-            track.settle()
-        elif not track.obstacle and self.samples != 0:
-            self._give_up(track, "its parameters are used without calling the module")
-        track.passes = 0
-
-    def _give_up(self, track: Track, reason: str) -> None:
-        track.obstacle = reason
-        track.forget()
-        self._held = False
-        logger.warning("layer %s: its noise is not measured within the batch: %s", track.layer.name, reason)
