@@ -138,6 +138,8 @@ class StepTest:
         unit = np.maximum(absolute * factor, 1e-300)
         up &= rise > s.step * math.sqrt(2) * unit
         down &= bend < -s.step * math.sqrt(6) * unit
+        if not (self._rising or np.any(up | down)):
+            return []
         last = max(w // 2 // GRID, 1) * GRID
         late = (sums[:, 0, 0] - self._sums.at(ends - last)[:, 0]) / last - (m1 if last < w else m2)
         flat = late < 0.15 * rise
