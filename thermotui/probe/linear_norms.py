@@ -15,6 +15,8 @@ from thermotui.probe.rules import WIDE
 from thermotui.probe.track import Track
 
 MOST_STEPS = 64
+# Looked up once, as it is asked several times a step.
+gradients_wanted = torch.is_grad_enabled
 LATER = 2**16
 """Norms that may wait to be summed up: a sum costs more in operations to start than in numbers."""
 
@@ -49,15 +51,19 @@ class LinearNorms:
         taken, given = inputs.shape, deltas.shape
         if len(taken) != 2 or len(given) != 2 or taken[0] != samples or given[0] != samples:
             return None
-        if torch.is_grad_enabled():
+        if gradients_wanted():
             # Where gradients are differentiable, the figures would keep the graph.
             inputs = inputs.detach()
-        inputs = inputs if inputs.dtype in WIDE else inputs.float()
-        deltas = deltas if deltas.dtype in WIDE else deltas.float()
-        if not first or inputs.dtype is not deltas.dtype:
+        dtype = self._dtype
+        if inputs.dtype is not dtype or deltas.dtype is not dtype:
+            inputs = inputs if inputs.dtype in WIDE else inputs.float()
+            deltas = deltas if deltas.dtype in WIDE else deltas.float()
+            dtype = deltas.dtype
+            first = first and inputs.dtype is dtype
+        if not first:
             return norm(inputs, dim=1), norm(deltas, dim=1)
-        if samples != self.samples or deltas.dtype is not self._dtype:
-            self._make(samples, deltas.dtype)
+        if samples != self.samples or dtype is not self._dtype:
+            self._make(samples, dtype)
         part = self._open[layer]
         norm(inputs, dim=1, out=part[0])
         norm(deltas, dim=1, out=part[1])

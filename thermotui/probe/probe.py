@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -227,8 +226,7 @@ class Probe:
         replay: gives the loss of this very batch at the parameters of when it is called; with it the gap of
         reversibility is measured every `full_interval` steps. An exception inside leaves the step unlogged.
         """
-        begin = self.begin_step if replay is None else partial(self.begin_step, replay=replay)
-        return Bracket(begin, self.end_step, self._abandon_step)
+        return Bracket(self, replay)
 
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
         """The first half of `step`, for frameworks that call back instead of handing over the loop."""
@@ -337,7 +335,7 @@ class Probe:
         else:
             self.close("failed", f"{type(error).__name__}: {error}")
 
-    def _abandon_step(self) -> None:
+    def abandon_step(self) -> None:
         """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
         self._interval.abandon(self._step)
         self._passes.abandon()

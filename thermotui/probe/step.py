@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from torch import Tensor
 
@@ -31,27 +32,40 @@ class Step:
         self.loss = self.accuracy = None
 
 
+class Steps(Protocol):
+    """What brackets its steps."""
+
+    def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
+        """A step begins."""
+
+    def end_step(self) -> None:
+        """It is over."""
+
+    def abandon_step(self) -> None:
+        """It came to nothing."""
+
+
 class Bracket:
-    """Calls `begin` when a `with` statement begins and `end` when it ends, or `abandon` when an exception leaves it.
+    """A `with` statement around one step, which is abandoned when an exception leaves it.
 
     Of one use, like a generator's context manager, and a fraction of its cost.
     """
 
-    __slots__ = ("_abandon", "_begin", "_end")
+    __slots__ = ("_replay", "_steps")
 
-    def __init__(self, begin: Callable[[], Step], end: Callable[[], None], abandon: Callable[[], None]) -> None:
-        self._begin, self._end, self._abandon = begin, end, abandon
+    def __init__(self, steps: Steps, replay: Callable[[], Tensor] | None) -> None:
+        self._steps, self._replay = steps, replay
 
     def __enter__(self) -> Step:
-        return self._begin()
+        return self._steps.begin_step(replay=self._replay)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._end()
+            self._steps.end_step()
         else:
-            self._abandon()
+            self._steps.abandon_step()
 
 
 def _one_number(name: str, figure: Tensor) -> Tensor:
