@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.devices import DEVICES
 from tests.probe.conftest import Case
 from tests.probe.test_loops import data, rows, small
-from thermotui.probe import Probe, log
+from thermotui.probe import Probe, log, readings
 
 BATCHES = torch.randint(60, (70, 9), generator=torch.Generator().manual_seed(8))
 
@@ -44,9 +45,9 @@ def train(case: Case, path: Path | None, *, batches: Tensor, at_once: bool = Fal
     model = case.model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     full = {"full_loss": lambda: [case.phi(torch.arange(60, device=case.inputs.device)).mean()], "full_interval": 3}
-    probe = None if path is None else Probe(model, optimizer, log=path, **(full | options))
-    if probe is not None and at_once:
-        probe._reader._by_dots = False
+    as_on_a_device = patch.object(readings, "takes_norms_at_once", lambda device: True)
+    with as_on_a_device if at_once else contextlib.nullcontext():
+        probe = None if path is None else Probe(model, optimizer, log=path, **(full | options))
     for indices in batches:
 
         def update(indices: Tensor = indices) -> Tensor:

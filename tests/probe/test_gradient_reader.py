@@ -10,10 +10,11 @@ from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from thermotui.probe import readings
 from thermotui.probe.agreement import Directions
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.gradient_reader import PROJECTIONS, GradientReader, Wanted, gradient_projection
-from thermotui.probe.readings import MOST_WAITING, ROW, SHORT, Readings
+from thermotui.probe.readings import MOST_WAITING, NARROW, SHORT, Readings
 from thermotui.probe.rows import Rows
 
 Layers = Sequence[Sequence[Parameter]]
@@ -96,11 +97,13 @@ class Kept:
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])
-@pytest.mark.parametrize("dots", [True, False], ids=["as on a processor", "as on a device"])
-def test_figures_are_those_of_the_gradient_when_it_came(read: Any, dots: bool) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["as on a processor", "as on a device"])
+def test_figures_are_those_of_the_gradient_when_it_came(
+    read: Any, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "takes_norms_at_once", lambda device: at_once)
     layers = with_gradients(3)
     kept = Kept(layers)
-    kept.reader._by_dots = dots
     for _ in range(2):
         expected = projected(layers)
         squares = torch.stack([parameter.grad.square().sum() for layer in layers for parameter in layer])
@@ -178,7 +181,7 @@ def test_a_gradient_that_is_gone_already_is_not_known() -> None:
 
 
 VECTORS = [(SHORT - 1,), (SHORT + 1,), (10**6,)]
-MATRICES = [(3, ROW.stop - 1), (3, ROW.stop), (200, ROW.start - 1), (10**4, ROW.start), (2, 10**6)]
+MATRICES = [(3, SHORT), (3, SHORT + 1), (SHORT, NARROW), (SHORT + 1, NARROW), (200, NARROW - 1), (2, 10**6)]
 
 
 @pytest.mark.parametrize("shape", [*VECTORS, *MATRICES])

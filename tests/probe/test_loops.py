@@ -409,6 +409,42 @@ def test_a_loop_goes_on_where_the_log_could_not_be_written_once(
     assert rows(tmp_path / "run.h5", "autocorrelation")["step"].tolist() == [18, 39]
 
 
+@pytest.mark.parametrize("interval", [1, 3])
+def test_a_step_that_is_begun_twice_is_measured_once(tmp_path: Path, interval: int) -> None:
+    """As of a batch that the loop passes over, at every kind of step there is."""
+    model, (inputs, targets) = small(), data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    probe = Probe(model, optimizer, log=tmp_path / "run.h5", window=20, lags=4, interval=interval)
+    for _ in range(100):
+        probe.begin_step()
+        F.cross_entropy(model(inputs), targets).backward()
+        probe.begin_step()
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+        probe.end_step()
+    probe.close()
+    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(100))
+    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == list(range(0, 100, interval))
+
+
+def test_one_step_that_cannot_be_taken_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (inputs, targets) = small(), data()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    with Probe(model, optimizer, log=tmp_path / "run.h5", window=40, lags=4) as probe:
+        for count in range(70):
+            with monkeypatch.context() as patched:
+                if count == 32:
+                    patched.setattr(probe._mobility, "preconditioner", Mock(side_effect=MemoryError("out of memory")))
+                with pytest.raises(MemoryError) if count == 32 else contextlib.nullcontext(), probe.step():
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(inputs), targets).backward()
+                    optimizer.step()
+    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(69))
+    # The step was begun anew, and is not measured twice.
+    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == [step for step in range(69) if step != 32]
+
+
 def test_bad_settings_are_refused_in_words(tmp_path: Path) -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -82,13 +82,16 @@ class GradientProjection:
 
     def space(self) -> Tensor:
         """Zeros where `joined` goes, without members."""
-        return torch.zeros(
-            sum(len(rows) for rows in self._missing), dtype=self._rows[0].dtype, device=self._rows[0].device
-        )
+        return torch.zeros(sum(self.lengths), dtype=self._rows[0].dtype, device=self._rows[0].device)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Rows by parameter."""
+        return [len(rows) for rows in self._missing]
 
     def by_parameter(self, joined: Tensor) -> Sequence[Tensor]:
         """What was `joined`, [K, all rows] or [all rows], by parameter again, as views."""
-        return torch.split_with_sizes(joined, [len(rows) for rows in self._missing], dim=-1)
+        return torch.split_with_sizes(joined, self.lengths, dim=-1)
 
     def layers(self, joined: Tensor) -> Tensor:
         """uᵢᵀ G v by layer, [..., L, projections], from `joined` [..., all rows]."""

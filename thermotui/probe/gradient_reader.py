@@ -61,9 +61,6 @@ class GradientReader:
         self._count = len(layers)
         self._readings = readings
         device = self._parameters[0].device
-        # Of the norms that a processor can compute this is the fastest and the most exact one; a device has fewer
-        # operations to start if it takes them all at once.
-        self._by_dots = device.type == "cpu"
         self._dtype = readings.dtype
         self.pairings = torch.zeros(len(self._parameters), dtype=self._dtype, device=device)
         """θ·g by parameter, [P]; zero where no gradient came."""
@@ -84,7 +81,7 @@ class GradientReader:
     def begin_step(self, wanted: Wanted) -> None:
         """Forget the last step, and read in this one what is wanted."""
         self.wanted = wanted
-        self._due = self.due(wanted)
+        self._due = wanted is not NOTHING
         if not self._due:
             self._current = {}
             return
@@ -119,9 +116,10 @@ class GradientReader:
                 self._clear()
             self._blank = True
         wanted, dtype, parameters, places = self.wanted, self._dtype, self._parameters, self._readings.present
-        dots = wanted.squares and self._by_dots
-        at_once = wanted.squares and not self._by_dots
-        once_more = at_once or wanted.pairing or wanted.copies or wanted.directed or bool(self.differenced)
+        at_once = self._readings.at_once
+        one_by_one = wanted.squares and not at_once
+        seldom = wanted.pairing or wanted.copies or wanted.directed or bool(self.differenced)
+        once_more = seldom or (wanted.squares and at_once)
         gradients: dict[int, Tensor] = {}
         vectors: list[Tensor] = []
         places_of_vectors: list[Tensor] = []
@@ -137,18 +135,18 @@ class GradientReader:
             if gradient.dtype is not dtype or gradient.is_sparse or gradient.requires_grad:
                 gradient = _plain(gradient, dtype)
             if direction is None:
-                if self._by_dots:
-                    projected.copy_(gradient)
-                else:
+                if at_once:
                     vectors.append(gradient)
                     places_of_vectors.append(projected)
-            else:
+                else:
+                    projected.copy_(gradient)
+            elif wanted.projections or row_norms is not None:
                 rows = gradient if gradient.dim() == 2 else gradient.flatten(1)
-                if row_norms is not None and wanted.squares:
+                if one_by_one and row_norms is not None:
                     norm(rows, dim=1, out=row_norms)
                 if wanted.projections:
                     torch.mv(rows, direction, out=projected)
-            if dots and square is not None:
+            if one_by_one and square is not None:
                 square.copy_(square_of(gradient))
             if once_more:
                 gradients[position] = gradient
@@ -160,7 +158,7 @@ class GradientReader:
     def _look_again(self, gradients: dict[int, Tensor], places: Sequence[Place], scale: Tensor | None) -> None:
         """What is read seldom, or of all gradients in one operation."""
         wanted = self.wanted
-        if wanted.squares and not self._by_dots:
+        if wanted.squares and self._readings.at_once:
             found = [(gradients[at], square) for at in gradients if (square := places[at].square) is not None]
             if found:
                 norms = torch._foreach_norm([gradient for gradient, _ in found])

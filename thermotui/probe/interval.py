@@ -32,7 +32,7 @@ class MeasurementInterval:
         self._next = 0
 
     def start(self, step: int, now: float) -> bool:
-        """Whether this step is to be measured; call it at the start of every step."""
+        """Whether this step is to be measured; call it at the start of every step from `settled_until` on."""
         if self._budget is not None:
             self._learn(now)
         measured = step >= self._next
@@ -48,7 +48,7 @@ class MeasurementInterval:
         self._last = None
 
     def precedes_measurement(self, step: int) -> bool:
-        """Whether the step after this one will be measured, as far as is known now."""
+        """Whether the step after this one will be measured; this one is that of the last call of `start`."""
         return step + 1 >= self._next
 
     @property
@@ -56,9 +56,9 @@ class MeasurementInterval:
         """Steps before this one need no call of `start`: it would say the same as the last time."""
         if self._budget is not None or self._last is None:
             return 0
-        if self.interval == 1:
-            return sys.maxsize
-        return 0 if self._last[1] else self._next
+        if not self._last[1]:
+            return self._next
+        return sys.maxsize if self.interval == 1 else 0
 
     def _learn(self, now: float) -> None:
         if self._last is None or self._budget is None:

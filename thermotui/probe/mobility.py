@@ -42,7 +42,6 @@ class Mobility:
         # `momentum` adds up steps here; elsewhere it may be that of a running mean.
         self._accumulates = self._sgd or isinstance(self.optimizer, RMSprop)
         self._lists: list[list[Parameter]] = []
-        self._shared_out: list[tuple[int, int]] | None = None
         self._shares = np.empty((0, 0))
         self.absent: tuple[int, ...] = ()
         """Layers of which the optimizer had no parameter when `rates` was last called."""
@@ -59,10 +58,8 @@ class Mobility:
         # The lists are kept, so that no other one can have the identity of one that was looked at.
         seen = [(id(group["params"]), len(group["params"]), _rate(group, self._accumulates)) for group in groups]
         if seen != self._seen:
-            present = [one[:2] for one in seen]
-            if present != self._shared_out:
+            if self._seen is None or [one[:2] for one in seen] != [one[:2] for one in self._seen]:
                 self._share_out(groups)
-                self._shared_out = present
             self._seen, self._rates = seen, np.asarray(self._shares @ [rate for _, _, rate in seen])
             self._rates[list(self.absent)] = np.nan
         return self._rates

@@ -230,6 +230,9 @@ class Probe:
 
     def begin_step(self, *, replay: Callable[[], Tensor] | None = None) -> Step:
         """The first half of `step`, for frameworks that call back instead of handing over the loop."""
+        if self._reading:
+            # The last one was begun and did not come to its end, as of a batch that the loop passed over.
+            self.abandon_step()
         self._current = current = Step()
         self._learning_rate = None
         planned = self._taken < self._step < self._planned_until
@@ -241,7 +244,7 @@ class Probe:
         return current
 
     def _plan(self, replay: Callable[[], Tensor] | None) -> None:
-        """Find out what there is to read in the step that begins."""
+        """Find out what is wanted of the step that begins, and how long that holds; a window or a look may begin."""
         step, schedule, reader = self._step, self._interval, self._reader
         measuring = schedule.start(step, time.monotonic()) and step > self._taken
         interval = schedule.interval
@@ -337,6 +340,7 @@ class Probe:
 
     def abandon_step(self) -> None:
         """The loop's own exception left the step: nothing of it is kept, and what comes after it is not read."""
+        self._reading = False
         self._interval.abandon(self._step)
         self._passes.abandon()
         self._reader.begin_step(NOTHING)

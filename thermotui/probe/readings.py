@@ -15,10 +15,15 @@ WAITING_VALUES = 2**18
 """Numbers that wait to be handed on together: small layers cost more in calls than in numbers."""
 MOST_WAITING = 64
 """Steps that wait, so that what waits of small models stays in the processor's cache."""
-SHORT = 2**12
+SHORT = 2**14
 """Numbers whose squares a norm adds up in float32 without losing digits to how many there are."""
-ROW = range(2**6, 2**16 + 1)
-"""Lengths of rows of which the norms are taken: fewer numbers cost more in rows, more would lose digits."""
+NARROW = 2**6
+"""Numbers in a row that are too few to take the norm of each row: it costs more to begin than to add up."""
+
+
+def takes_norms_at_once(device: torch.device) -> bool:
+    """Whether an operation takes longer to start than to run, so that one for all gradients is better than many."""
+    return device.type != "cpu"
 
 
 class Place(NamedTuple):
@@ -50,15 +55,14 @@ class Readings:
         joined = projection.space()
         self.dtype = joined.dtype
         self._parameters = len(projection.columns)
-        lengths = [len(part) for part in projection.by_parameter(joined)]
-        vectors = [at for at, v in enumerate(projection.columns) if v is None and lengths[at] <= SHORT]
-        matrices = [at for at, v in enumerate(projection.columns) if v is not None and len(v) in ROW]
-        # A device takes the norms of all gradients at once.
-        on_processor = joined.device.type == "cpu"
-        self._vectors, self._matrices = (vectors, matrices) if on_processor else ([], [])
-        self._lengths = [lengths[at] for at in self._matrices]
-        steps = max(min(WAITING_VALUES // joined.numel(), MOST_WAITING), 1)
+        self.at_once = takes_norms_at_once(joined.device)
+        """Whether norms are those of whole gradients, of all of them in one operation."""
+        short = [] if self.at_once else [at for at, length in enumerate(projection.lengths) if length <= SHORT]
+        self._vectors = [at for at in short if projection.columns[at] is None]
+        self._matrices = [at for at in short if (v := projection.columns[at]) is not None and NARROW <= len(v) <= SHORT]
+        self._lengths = [projection.lengths[at] for at in self._matrices]
         self._sizes = [self._parameters, sum(self._lengths), joined.numel()]
+        steps = max(min(WAITING_VALUES // sum(self._sizes), MOST_WAITING), 1)
         self._table = joined.new_empty(steps, sum(self._sizes))
         self._rows = self._table.unbind()
         self._scales = joined.new_ones(steps, 1)
