@@ -267,7 +267,8 @@ class Probe:
         special = self._seldom or checking or self._full.begun or step == self._taken
         if self._log.opened and not special:
             # Whoever looks at the gradient's differences has to see the step before a measurement.
-            ends = [schedule.settled_until - bool(reader.differenced), self._windows.next_begin(step)]
+            settled = schedule.settled_until - bool(reader.differenced)
+            ends = [settled, self._windows.unchanged_until(step, interval)]
             if measuring:
                 ends += [step + every - self._measured % every for every in (SELDOM, CHECKED)]
                 ends.append(step + full_interval - step % full_interval)

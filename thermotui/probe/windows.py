@@ -30,9 +30,10 @@ class ProjectionWindows:
             self._readings.windowed = opens
             self._count = 0
 
-    def next_begin(self, step: int) -> int:
-        """The step after `step` at which the next window begins, or would, were it not left out."""
-        return step - step % self._window + self._window
+    def unchanged_until(self, step: int, interval: int) -> int:
+        """Steps after `step` and before this one need no call of `begin_step`: no window begins or ends."""
+        following = step // self._window + 1
+        return self._window * (following if self.open else -(-following // interval) * interval)
 
     def end_step(self) -> Autocorrelation | None:
         """One of the window's steps is kept; the window's autocorrelation when it is full."""
