@@ -58,36 +58,6 @@ def test_steps_between_measurements_have_no_hooks(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "log.h5")) == 9
 
 
-@pytest.mark.parametrize("caught", [False, True])
-def test_an_exception_in_a_step_passes_through_and_leaves_nothing(tmp_path: Path, caught: bool) -> None:
-    """As it is, whether the loop lets it out or catches it and goes on; its step is not in the log."""
-    model = small()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    error = RuntimeError("out of memory")
-    try:
-        with Probe(model, optimizer, log=tmp_path / "log.h5", window=20) as probe:
-            for step in range(6):
-                try:
-                    with probe.step():
-                        optimizer.zero_grad()
-                        model(batch()).square().mean().backward()
-                        if step == 3:
-                            raise error
-                        optimizer.step()
-                except RuntimeError as passed:
-                    assert passed is error
-                    # A forward and backward pass out of the step, as evaluation has them, is not read.
-                    model(batch(4)).sum().backward()
-                    assert probe._recorder.step_samples == 12
-                    if not caught:
-                        raise
-    except RuntimeError as passed:
-        assert passed is error and not caught
-    assert hooks(model) == 0
-    assert rows(tmp_path / "log.h5")["step"].tolist() == list(range(5 if caught else 3))
-    assert rows(tmp_path / "log.h5", "heartbeat")["state"][-1] == (b"finished" if caught else b"failed")
-
-
 @pytest.mark.parametrize("size", [12, 1], ids=["within the batch", "from step to step"])
 @pytest.mark.parametrize("interval", [1, 4])
 def test_passes_between_steps_leave_the_log_as_it_is(tmp_path: Path, size: int, interval: int) -> None:
@@ -358,39 +328,6 @@ def test_a_directory_that_cannot_be_made_is_said_before_the_training(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=tmp_path / "file" / "log.h5")
-
-
-def test_steps_begun_anew_before_the_first_one_ended_count_their_own_samples(tmp_path: Path) -> None:
-    model = small()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=8, window=17, start_step=17) as probe:
-        for _ in range(4):
-            probe.begin_step()
-            probe.micro_batch(12)
-        model(batch()).square().mean().backward()
-        probe.end_step()
-    with h5py.File(tmp_path / "log.h5") as file:
-        assert file.attrs["batch_size"] == 12
-
-
-def test_a_step_that_nothing_reads_is_left_by_an_exception_like_any_other(tmp_path: Path) -> None:
-    model = small()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Probe(model, optimizer, log=tmp_path / "log.h5", interval=8, window=17) as probe:
-        for attempt in range(60):
-            try:
-                with probe.step() as step:
-                    optimizer.zero_grad()
-                    loss = model(batch()).square().mean()
-                    loss.backward()
-                    if attempt % 3 == 1:
-                        raise ValueError("a batch that cannot be read")
-                    optimizer.step()
-                    step.record(loss=loss)
-            except ValueError:
-                pass
-    assert rows(tmp_path / "log.h5", "steps")["step"].tolist() == list(range(40))
-    assert rows(tmp_path / "log.h5")["step"].tolist() == [0, 8, 16, 24, 32]
 
 
 def test_a_loss_that_is_added_up_after_it_was_recorded_is_noted_as_a_whole(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """The probe leaves every kind of loop as it was, and reads the same physics from it."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -370,79 +368,6 @@ def test_a_budget_widens_the_interval_and_the_log_says_so(tmp_path: Path) -> Non
         assert probe.interval > 2
     assert len(rows(tmp_path / "log.h5")) < 150
     assert any(b"measuring one step in" in message for message in rows(tmp_path / "log.h5", "heartbeat")["message"])
-
-
-def test_an_error_in_the_loop_is_the_loops_own_and_closes_the_log(tmp_path: Path) -> None:
-    model = small()
-    with (
-        pytest.raises(RuntimeError, match="mine"),
-        Probe(model, torch.optim.SGD(model.parameters(), lr=0.1), log=tmp_path / "log.h5") as probe,
-    ):
-        with probe.step() as step:
-            loss = model(data()[0]).square().mean()
-            loss.backward()
-            step.record(loss=loss, accuracy=0.5)
-        with probe.step():
-            raise RuntimeError("mine")
-    assert rows(tmp_path / "log.h5", "heartbeat")["state"][-1] == b"failed"
-    assert rows(tmp_path / "log.h5", "steps")[["step", "accuracy"]].tolist() == [(0, 0.5)]
-    assert not any(module._forward_hooks for module in model.modules())
-
-
-def test_a_loop_goes_on_where_the_log_could_not_be_written_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, (inputs, targets) = small(), data()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Probe(model, optimizer, log=tmp_path / "run.h5", window=20, lags=4) as probe:
-        for count in range(45):
-            with monkeypatch.context() as patched:
-                if count == 7:
-                    patched.setattr(probe._log, "add", Mock(side_effect=OSError("no space left on device")))
-                with pytest.raises(OSError) if count == 7 else contextlib.nullcontext(), probe.step():
-                    optimizer.zero_grad()
-                    F.cross_entropy(model(inputs), targets).backward()
-                    optimizer.step()
-    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(44))
-    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == list(range(44))
-    # The step was begun anew, so that the first window is full one step early; the second one is as always.
-    assert rows(tmp_path / "run.h5", "autocorrelation")["step"].tolist() == [18, 39]
-
-
-@pytest.mark.parametrize("interval", [1, 3])
-def test_a_step_that_is_begun_twice_is_measured_once(tmp_path: Path, interval: int) -> None:
-    """As of a batch that the loop passes over, at every kind of step there is."""
-    model, (inputs, targets) = small(), data()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    probe = Probe(model, optimizer, log=tmp_path / "run.h5", window=20, lags=4, interval=interval)
-    for _ in range(100):
-        probe.begin_step()
-        F.cross_entropy(model(inputs), targets).backward()
-        probe.begin_step()
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), targets).backward()
-        optimizer.step()
-        probe.end_step()
-    probe.close()
-    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(100))
-    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == list(range(0, 100, interval))
-
-
-def test_one_step_that_cannot_be_taken_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, (inputs, targets) = small(), data()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-    with Probe(model, optimizer, log=tmp_path / "run.h5", window=40, lags=4) as probe:
-        for count in range(70):
-            with monkeypatch.context() as patched:
-                if count == 32:
-                    patched.setattr(probe._mobility, "preconditioner", Mock(side_effect=MemoryError("out of memory")))
-                with pytest.raises(MemoryError) if count == 32 else contextlib.nullcontext(), probe.step():
-                    optimizer.zero_grad()
-                    F.cross_entropy(model(inputs), targets).backward()
-                    optimizer.step()
-    assert rows(tmp_path / "run.h5", "steps")["step"].tolist() == list(range(69))
-    # The step was begun anew, and is not measured twice.
-    assert rows(tmp_path / "run.h5", "reservoir")["step"].tolist() == [step for step in range(69) if step != 32]
 
 
 def test_bad_settings_are_refused_in_words(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ class GradientReader:
                     places_of_vectors.append(projected)
                 else:
                     projected.copy_(gradient)
-            elif wanted.projections or row_norms is not None:
+            elif wanted.projections or (one_by_one and row_norms is not None):
                 rows = gradient if gradient.dim() == 2 else gradient.flatten(1)
                 if one_by_one and row_norms is not None:
                     norm(rows, dim=1, out=row_norms)

@@ -48,28 +48,22 @@ class RestingHook:
 
     def rest(self) -> None:
         """Take it off."""
-        if not self._entries:
-            self._handle.remove()
-        for _, hooks, _ in self._entries:
-            hooks.pop(self._key, None)
+        self._handle.remove()
 
     def wake(self) -> None:
         """Put it back."""
         # Whoever copies, wraps or strips the owner may have given it other dictionaries.
-        key, owner, entries = self._key, self._owner, self._entries
-        for name, hooks, _ in entries:
-            if getattr(owner, name, None) is not hooks:
-                entries = []
-        if not entries:
+        if not self._entries or any(getattr(self._owner, name, None) is not hooks for name, hooks, _ in self._entries):
             self._put_on()
-        for _, hooks, entry in entries:
-            hooks[key] = entry
+            return
+        for _, hooks, entry in self._entries:
+            hooks[self._handle.id] = entry
             if self._first:
-                hooks.move_to_end(key, last=False)
+                hooks.move_to_end(self._handle.id, last=False)
 
     def _put_on(self) -> None:
         self._handle = self._register()
-        self._key = key = self._handle.id
+        key = self._handle.id
         found = [(name, getattr(self._owner, name, None)) for name in self._places]
         self._entries = [(name, hooks, hooks[key]) for name, hooks in found if hooks is not None and key in hooks]
 

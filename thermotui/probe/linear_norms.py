@@ -15,8 +15,6 @@ from thermotui.probe.rules import WIDE
 from thermotui.probe.track import Track
 
 MOST_STEPS = 64
-# Looked up once, as it is asked several times a step.
-gradients_wanted = torch.is_grad_enabled
 LATER = 2**16
 """Norms that may wait to be summed up: a sum costs more in operations to start than in numbers."""
 
@@ -51,7 +49,7 @@ class LinearNorms:
         taken, given = inputs.shape, deltas.shape
         if len(taken) != 2 or len(given) != 2 or taken[0] != samples or given[0] != samples:
             return None
-        if gradients_wanted():
+        if torch.is_grad_enabled():
             # Where gradients are differentiable, the figures would keep the graph.
             inputs = inputs.detach()
         dtype = self._dtype
