@@ -1,37 +1,58 @@
 """What the probe costs beside its peers, × one bare training step, in one run, on one CPU thread or on a GPU.
 
-    python tests/benchmarks/probe_overhead.py [--rounds 8] [--case 100|512|transformer|large] [--device cuda]
+    python tests/benchmarks/probe_overhead.py [--rounds 24] [--case 100|512|transformer|large] [--device cuda]
 
 MLP 784-200-200-200-10 at |b| = 100 and 512, and a decoder of 10 million parameters, 8 × 128 tokens; on a GPU, which
 such batches leave idle most of the time, 128 × 256 tokens as well.
 Peers are measured where they are installed: backpack-for-pytorch (its Variance extension), opacus (its per-sample
-gradients) and torch.func (vmap of grad). A round goes through all rivals in turn. The table has the ratio of the best
-rounds and the median of the ratios within the rounds; models are made anew each round, since where their tensors lie in
-memory alone makes some per cent of difference. The probe's steps end with a flush to the log. Times are of this thread
-on a CPU, of the clock on a GPU.
+gradients) and torch.func (vmap of grad).
+Within a round the bare step and the probe take turns, some steps each, since the machine's speed changes within a
+second by more than what is measured; models are made anew each round, since where their tensors lie in memory alone
+makes some per cent of difference. The same turn does the same work in every round: the table has the median over the
+rounds, averaged over the turns, and its standard error. Peers have one turn in every third round. The probe flushes to
+the log once in about a second, as it does by itself, but always in the same turn. Times are of this thread on a CPU, of
+the clock on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
 from thermotui.probe import Probe
+from thermotui.probe import log as probe_log
+
+TURNS = 16
+"""Turns that a rival has in a round."""
+PEERS = 3
+"""Every so many rounds the peers have a turn."""
 
 Case = tuple[nn.Module, Tensor, Tensor]
-Loop = Callable[[int], None]
+
+
+class Loop(NamedTuple):
+    """One that trains."""
+
+    run: Callable[[int], None]
+    """So many steps."""
+    finish: Callable[[], None] = lambda: None
+    """What is left to do after them."""
+
+
 Maker = Callable[[ExitStack], Loop]
 
 
@@ -91,7 +112,7 @@ def bare(case: Case) -> Loop:
             loss.backward()
             optimizer.step()
 
-    return run
+    return Loop(run)
 
 
 def probed(case: Case, stack: ExitStack, **options: Any) -> Loop:
@@ -109,10 +130,9 @@ def probed(case: Case, stack: ExitStack, **options: Any) -> Loop:
                 loss.backward()
                 optimizer.step()
                 step.record(loss=loss)
-        # What waits for the log is part of the cost, however short the run is.
-        probe._log.flush()
 
-    return run
+    # What waits for the log is part of the cost, however short the run is.
+    return Loop(run, probe._log.flush)
 
 
 def per_sample(case: Case) -> Loop:
@@ -133,7 +153,7 @@ def per_sample(case: Case) -> Loop:
                 found[name].var(0).sum()
             optimizer.step()
 
-    return run
+    return Loop(run)
 
 
 def backpack(case: Case) -> Loop:
@@ -154,7 +174,7 @@ def backpack(case: Case) -> Loop:
                 parameter.variance.sum()
             optimizer.step()
 
-    return run
+    return Loop(run)
 
 
 def opacus(case: Case) -> Loop:
@@ -173,32 +193,71 @@ def opacus(case: Case) -> Loop:
                 parameter.grad_sample = None
             optimizer.step()
 
-    return run
+    return Loop(run)
 
 
-def measure(rivals: dict[str, Maker], steps: int, rounds: int, device: str) -> dict[str, list[float]]:
-    """Seconds a step of each rival, by round; every round goes through all of them with models made anew."""
-    clock = time.thread_time if device == "cpu" else time.perf_counter
-    found: dict[str, list[float]] = {name: [] for name in rivals}
-    for _ in range(rounds):
-        for name, make in rivals.items():
-            count = max(steps if name.startswith(("bare", "probe")) else steps // 68, 1)
-            with ExitStack() as stack:
-                run = make(stack)
-                run(2 if device == "cpu" else 10)
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                start = clock()
-                run(count)
-                if device == "cuda":
-                    torch.cuda.synchronize()
-                found[name].append((clock() - start) / count)
+def measure(
+    rivals: dict[str, Maker], steps: int, flushed: int, rounds: int, device: str
+) -> tuple[list[float], dict[str, list[list[float]]]]:
+    """Seconds a bare step, by round, and of each rival the ratios to it, by round and turn.
+
+    Every round goes through all of them with models made anew; the probe flushes every `flushed` steps.
+    """
+    taking_turns = {name: make for name, make in rivals.items() if name.startswith(("bare", "probe"))}
+    turns = min(TURNS, steps)
+    bare: list[float] = []
+    ratios: dict[str, list[list[float]]] = {name: [] for name in rivals}
+    for at in range(rounds):
+        found = in_turn(taking_turns, steps // turns, turns, turns * flushed // steps, device)
+        step = found["bare step"]
+        bare.append(statistics.mean(step))
+        for name, seconds in found.items():
+            ratios[name].append([one / plain for one, plain in zip(seconds, step, strict=True)])
+        for name in rivals.keys() - taking_turns if at % PEERS == 0 else ():
+            found = in_turn({name: rivals[name]}, max(steps // 68, 1), 1, 1, device)
+            ratios[name].append([found[name][0] / bare[-1]])
+    return bare, ratios
+
+
+def in_turn(rivals: dict[str, Maker], steps: int, turns: int, flushed: int, device: str) -> dict[str, list[float]]:
+    """Seconds a step of each rival by turn, of so many steps each; every `flushed` turns they finish."""
+    names = list(rivals)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        loops = {name: make(stack) for name, make in rivals.items()}
+        for loop in loops.values():
+            loop.run(2 if device == "cpu" else 10)
+            loop.finish()
+        for turn in range(turns):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                start = now(device)
+                loops[name].run(steps)
+                if (turn + 1) % flushed == 0:
+                    loops[name].finish()
+                found[name].append((now(device) - start) / steps)
     return found
+
+
+def now(device: str) -> float:
+    """Seconds of this thread on a CPU, of the clock on a GPU."""
+    if device == "cpu":
+        return time.thread_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def median(ratios: list[list[float]]) -> tuple[float, float]:
+    """The median over the rounds, averaged over the turns, each of which does the same in every round; its error."""
+    table = np.array(ratios)
+    drawn = np.random.default_rng(0).integers(len(table), size=(1000, len(table)))
+    error = np.median(table[drawn], axis=1).mean(-1).std() if len(table) > 1 else math.nan
+    return float(np.median(table, axis=0).mean()), float(error)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument(
         "--case", choices=("100", "512", "transformer", "large"), action="append", help="all without it"
     )
@@ -208,16 +267,19 @@ def main() -> None:
         parser.error("--case large takes minutes a step on a processor; give --device cuda")
     torch.set_num_threads(1)
     device = options.device
-    cases: dict[str, tuple[str, Callable[[], Case], int]] = {
-        "100": ("MLP, |b| = 100", lambda: mlp(100, device), 544),
-        "512": ("MLP, |b| = 512", lambda: mlp(512, device), 272),
-        "transformer": ("transformer, 8 × 128", lambda: decoder(device), 2 if device == "cpu" else 64),
+    # Steps of a round, and after how many of them the probe flushes: they take about a second.
+    few = 2 if device == "cpu" else 64
+    cases: dict[str, tuple[str, Callable[[], Case], int, int]] = {
+        "100": ("MLP, |b| = 100", lambda: mlp(100, device), 544, 544),
+        "512": ("MLP, |b| = 512", lambda: mlp(512, device), 272, 136),
+        "transformer": ("transformer, 8 × 128", lambda: decoder(device), few, few),
     }
+    probe_log.FLUSH_SECONDS = math.inf
     if device == "cuda":
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-        cases["large"] = ("transformer, 128 × 256", lambda: decoder(device, 128, 256), 16)
+        cases["large"] = ("transformer, 128 × 256", lambda: decoder(device, 128, 256), 16, 16)
     for name in options.case or cases:
-        title, make, steps = cases[name]
+        title, make, steps, flushed = cases[name]
         rivals: dict[str, Maker] = {
             "bare step": lambda _, make=make: bare(make()),
             "probe, every step": lambda stack, make=make: probed(make(), stack),
@@ -230,12 +292,11 @@ def main() -> None:
                 rivals["backpack Variance"] = lambda _, make=make: backpack(make())
             if importlib.util.find_spec("opacus"):
                 rivals["opacus per sample"] = lambda _, make=make: opacus(make())
-        found = measure(rivals, steps, options.rounds, device)
-        step = found["bare step"]
-        print(f"{title}: bare step, best {min(step) * 1e3:.2f} ms, median {statistics.median(step) * 1e3:.2f} ms")
-        for rival, seconds in found.items():
-            paired = statistics.median(one / plain for one, plain in zip(seconds, step, strict=True))
-            print(f"  {rival:24} best × {min(seconds) / min(step):7.2f}   median of the rounds × {paired:7.2f}")
+        bare_step, ratios = measure(rivals, steps, flushed, options.rounds, device)
+        print(f"{title}: bare step {statistics.median(bare_step) * 1e3:.2f} ms, best {min(bare_step) * 1e3:.2f} ms")
+        for rival, by_round in ratios.items():
+            ratio, error = median(by_round)
+            print(f"  {rival:24} × {ratio:7.3f} ± {error:5.3f}   in {len(by_round):2} rounds")
 
 
 if __name__ == "__main__":

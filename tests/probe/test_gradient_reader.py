@@ -80,7 +80,7 @@ class Kept:
     def __init__(self, layers: Layers) -> None:
         self.squares = Rows(2 * MOST_WAITING)
         self.readings = Readings(gradient_projection(layers, 1), self.squares, window=2 * MOST_WAITING)
-        self.readings.windowed = True
+        self.readings.begin_series(wanted=True)
         self.reader = GradientReader(layers, self.readings, Directions(torch.device("cpu"), seed=2))
 
     def begin_step(self) -> None:
@@ -92,8 +92,8 @@ class Kept:
 
     def take(self) -> tuple[Tensor, Tensor]:
         """‖g‖² by parameter of the steps that are measured and the window's projections by layer."""
-        self.readings.settle()
-        return self.squares.take()[1], self.readings.series.take()[1]
+        series = self.readings.take_series()
+        return self.squares.take()[1], series
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])
@@ -132,11 +132,33 @@ def test_steps_that_wait_are_handed_on_one_by_one_with_their_places_and_without_
             places.append(2 * step)
             squares.append(torch.stack([parameter.grad.square().sum() for layer in layers for parameter in layer]))
         kept.end_step(2 * step if measured else None, torch.tensor(step + 1.0))
-    kept.readings.settle()
+    series = kept.readings.take_series()
     found_places, found = kept.squares.take()
     assert found_places == places
     torch.testing.assert_close(found, torch.stack(squares))
-    torch.testing.assert_close(kept.readings.series.take()[1], torch.stack(expected))
+    torch.testing.assert_close(series, torch.stack(expected))
+
+
+def test_a_window_has_the_steps_since_its_beginning_whatever_waits_from_before() -> None:
+    layers = with_gradients(2)
+    kept = Kept(layers)
+    expected, squares = [], []
+    for step in range(9):
+        change(layers)
+        if step in (3, 6):
+            # The first of these windows is left before it is full.
+            kept.readings.begin_series(wanted=True)
+            expected.clear()
+        kept.begin_step()
+        whole(kept.reader, layers)
+        expected.append(projected(layers) / (step + 1))
+        squares.append(torch.stack([parameter.grad.square().sum() for layer in layers for parameter in layer]))
+        kept.end_step(step, torch.tensor(step + 1.0))
+        if step == 4:
+            kept.readings.settle()
+    series = kept.readings.take_series()
+    torch.testing.assert_close(series, torch.stack(expected))
+    torch.testing.assert_close(kept.squares.take()[1], torch.stack(squares))
 
 
 @pytest.mark.parametrize("read", [whole, one_by_one])

@@ -48,18 +48,25 @@ class RestingHook:
 
     def rest(self) -> None:
         """Take it off."""
-        self._handle.remove()
+        if not self._entries:
+            self._handle.remove()
+        for _, hooks, _ in self._entries:
+            hooks.pop(self._handle.id, None)
 
     def wake(self) -> None:
         """Put it back."""
-        # Whoever copies, wraps or strips the owner may have given it other dictionaries.
-        if not self._entries or any(getattr(self._owner, name, None) is not hooks for name, hooks, _ in self._entries):
+        owner, key = self._owner, self._handle.id
+        for name, hooks, _ in self._entries:
+            # Whoever copies, wraps or strips the owner may have given it other dictionaries.
+            if getattr(owner, name, None) is not hooks:
+                self._put_on()
+                return
+        if not self._entries:
             self._put_on()
-            return
         for _, hooks, entry in self._entries:
-            hooks[self._handle.id] = entry
-            if self._first:
-                hooks.move_to_end(self._handle.id, last=False)
+            hooks[key] = entry
+            if self._first and len(hooks) > 1:
+                hooks.move_to_end(key, last=False)
 
     def _put_on(self) -> None:
         self._handle = self._register()

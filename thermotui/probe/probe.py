@@ -295,7 +295,11 @@ class Probe:
             settled = measuring and self._passes.reached and not self._looks.unsettled
             if settled or self._log.waiting >= PATIENCE:
                 self._open_log()
-        self._hand_over(now)
+        current = self._current
+        # A step that the optimizer has not made has none but the present one.
+        rate = self._mobility.learning_rate if self._learning_rate is None else self._learning_rate
+        self._log.add((self._step, now, rate), current.loss, current.accuracy, self._interval.interval)
+        current.forget()
         if measuring:
             self._reader.differenced = self._recorder.unserved
             self._measured += 1
@@ -422,13 +426,6 @@ class Probe:
         recorder, interval = self._recorder, self._interval.interval
         samples = recorder.step_samples or self._passes.samples_seen
         self._log.open(samples, recorder.estimators, recorder.obstacles, interval, self._notes())
-
-    def _hand_over(self, now: float) -> None:
-        log, current, interval = self._log, self._current, self._interval.interval
-        # A step that the optimizer has not made has none but the present one.
-        rate = self._mobility.learning_rate if self._learning_rate is None else self._learning_rate
-        log.add((self._step, now, rate), current.loss, current.accuracy, interval)
-        current.forget()
 
     def _notes(self) -> list[str]:
         """What the header says of the optimizer."""

@@ -47,9 +47,11 @@ class Readings:
     def __init__(self, projection: GradientProjection, squares: Rows, window: int) -> None:
         """squares: takes ‖G‖² by parameter, [P], of steps that are measured. window: steps that `series` holds."""
         self.windowed = False
-        """Whether the steps that wait are of a window, and go to the series."""
-        self.series = Rows(window, torch.float32)
-        """Projected gradients by layer, [L, projections], of the window's steps so far."""
+        """Whether the present step is of a window, and goes to the series."""
+        self._begins = 0
+        """The row from which on those that wait are of the window."""
+        self._series = Rows(window, torch.float32)
+        """Projected gradients by layer, [L, projections], of the window's steps that wait no more."""
         self._projection = projection
         self._squares = squares
         joined = projection.space()
@@ -76,6 +78,17 @@ class Readings:
     def clear(self) -> None:
         """The present step has zeros."""
         self._present.zero_()
+
+    def begin_series(self, *, wanted: bool) -> None:
+        """The steps from the present one on are of a window, or no more of one."""
+        self.windowed = wanted
+        self._series.take()
+        self._begins = self._count
+
+    def take_series(self) -> Tensor:
+        """Projected gradients of the window's steps, [n, L, projections]; it holds until the next step is kept."""
+        self.settle()
+        return self._series.take()[1]
 
     def keep(self, place: int | None, scale: Tensor | None) -> None:
         """The present step is over; place: its place among those measured, if it is. scale: the loss scale in it."""
@@ -105,11 +118,11 @@ class Readings:
                 squares = torch.stack([each[row] for row in rows])
             self._squares.extend(list(places), squares)
             self._measured.clear()
-        if self.windowed and self._count:
-            first = len(self.series)
-            steps = list(range(first, first + self._count))
-            self.series.extend(steps, self._projection.layers(joined / self._scales[: self._count]))
-        self._count = 0
+        if self.windowed and self._count > self._begins:
+            first = len(self._series)
+            windowed = joined[self._begins :] / self._scales[self._begins : self._count]
+            self._series.extend(list(range(first, first + len(windowed))), self._projection.layers(windowed))
+        self._count = self._begins = 0
 
     def _places(self, row: Tensor) -> list[Place]:
         squares, norms, joined = row.split_with_sizes(self._sizes)

@@ -23,11 +23,7 @@ class ProjectionWindows:
     def begin_step(self, step: int, interval: int) -> None:
         """Windows are as seldom as measurements: one in every `interval`."""
         if step % self._window == 0 or step == self._first:
-            opens = step // self._window % interval == 0
-            if opens or self.open:
-                self._readings.settle()
-                self._readings.series.take()
-            self._readings.windowed = opens
+            self._readings.begin_series(wanted=step // self._window % interval == 0)
             self._count = 0
 
     def unchanged_until(self, step: int, interval: int) -> int:
@@ -41,5 +37,4 @@ class ProjectionWindows:
         # More than a window where the log could not be written, and the step was begun anew.
         if self._count != self._window:
             return None
-        self._readings.settle()
-        return window_autocorrelation(self._readings.series.take()[1], self._lags)
+        return window_autocorrelation(self._readings.take_series(), self._lags)
