@@ -6,11 +6,13 @@ several uses have to be added, a random sketch Rᵀg_n of the output side gives 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from thermotui.probe.gradient_norms import gram_squared_norms
 from thermotui.probe.signs import RandomSigns
@@ -76,6 +78,11 @@ class Outer:
         return (self.deltas @ directions).mT @ self.activations
 
     @property
+    def lying(self) -> Outer:
+        """g_n or its transpose, whichever has no more rows than columns: cheaper to sketch, and of the same norm."""
+        return self if self.deltas.shape[-1] < self.activations.shape[-1] else Outer(self.deltas, self.activations)
+
+    @property
     def exact_cost(self) -> float:
         """Multiplications a sample."""
         positions, inputs = self.activations.shape[-2:]
@@ -124,20 +131,28 @@ class Rows:
 
 @dataclass(frozen=True)
 class Direct:
-    """g_n itself, [n, …]."""
+    """g_n itself, [n, …], or, where they are summed, its terms at t positions, [n, t, o]."""
 
-    gradient: Tensor
+    terms: Tensor
+    summed: bool = False
     exact_cost = 0.0
+
+    @functools.cached_property
+    def gradient(self) -> Tensor:
+        """[n, …]."""
+        if not self.summed:
+            return self.terms
+        return self.terms.squeeze(1) if self.terms.shape[1] == 1 else self.terms.sum(1)
 
     @property
     def rows(self) -> int:
         """Length of the parameter's first axis."""
-        return self.gradient.shape[1]
+        return self.terms.shape[2 if self.summed else 1]
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the gradient."""
-        return self.gradient.dtype
+        return self.terms.dtype
 
     def norms(self) -> Norms:
         """Of what is there."""
@@ -155,6 +170,37 @@ class Direct:
 Form = Outer | Rows | Direct
 
 
+def layer_norms(parameters: Sequence[Sequence[Form]], *, sketch: int, signs: RandomSigns) -> list[Norms]:
+    """Those of the parameters of a layer, each with all its uses, as `sample_norms` takes them.
+
+    A bias sums up what is the wider side of its weight, or as wide: that is gone through once for both.
+    """
+    left = dict(enumerate(parameters))
+    singles = {at: uses[0] for at, uses in left.items() if len(uses) == 1}
+    biases = {id(form.terms): at for at, form in singles.items() if isinstance(form, Direct) and form.summed}
+    found: list[Norms] = []
+    for at, form in singles.items():
+        if isinstance(form, Outer) and not _exact(form, sketch):
+            weight = form.lying
+            bias = biases.get(id(weight.activations))
+            if bias in left:
+                del left[at], left[bias]
+                found += _with_bias(weight, signs.take(weight.rows, sketch, weight.dtype))
+    return found + [sample_norms(uses, sketch=sketch, signs=signs) for uses in left.values()]
+
+
+def _with_bias(weight: Outer, directions: Tensor) -> tuple[Norms, Norms]:
+    """Of a sketch of the weight, and of the sum over the positions of its activations."""
+    columns = functional.pad(weight.deltas @ directions, (0, 1), value=1.0)
+    total = columns.mT @ weight.activations
+    return Norms(norm(total[:, :-1], dim=-1)), Norms(norm(total[:, -1], dim=-1))
+
+
+def _exact(form: Form, sketch: int) -> bool:
+    """Whether a single use goes without a sketch."""
+    return sketch == 0 or form.exact_cost <= 2 * form.sketch_cost(sketch)
+
+
 def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> Norms:
     """‖Σ_uses g_n‖ of one parameter from all its uses in one forward pass.
 
@@ -165,12 +211,14 @@ def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> No
     if len(uses) > 1 and all(isinstance(form, Direct) for form in uses):
         return Direct(torch.stack([f.gradient for f in uses if isinstance(f, Direct)]).sum(0)).norms()
     single = uses[0]
-    if len(uses) == 1 and (sketch == 0 or single.exact_cost <= 2 * single.sketch_cost(sketch)):
+    if len(uses) == 1 and _exact(single, sketch):
         return single.norms()
     if sketch == 0:
         deltas = single.gradient if isinstance(single, Direct) else single.deltas
         directions = torch.eye(single.rows, device=deltas.device, dtype=deltas.dtype)
         return Norms(norm(_total(uses, directions).flatten(1), dim=1))
+    if len(uses) == 1 and isinstance(single, Outer):
+        uses = [single := single.lying]
     columns = norm(_total(uses, signs.take(single.rows, sketch, single.dtype)), dim=-1)
     return Norms(norm(columns.flatten(1, -2), dim=1) if columns.dim() > 2 else columns)
 

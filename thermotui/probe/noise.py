@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from thermotui.probe.agreement import Directions
-from thermotui.probe.forms import Form, Norms, sample_norms
+from thermotui.probe.forms import Form, Norms, layer_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
 from thermotui.probe.rules import as_float
@@ -86,7 +86,7 @@ def part_of_calls(
                 forms.setdefault(parameter, []).append(form)
     if forms.keys() != {parameter for site, _, _ in calls for parameter in site.parameters.values()}:
         raise UnreadableError("its rule does not give all its parameters")
-    norms = [sample_norms(uses, sketch=sketch, signs=signs) for uses in forms.values()]
+    norms = layer_norms(list(forms.values()), sketch=sketch, signs=signs)
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
     totals = [(one, directions.total(one, uses)) for one, uses in forms.items()] if directions is not None else []
     return Part(tuple(norms), totals=tuple(totals)), estimator

@@ -44,14 +44,14 @@ def _linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form
     positions = _positions(deltas)
     forms: dict[str, Form] = {"weight": Outer(_positions(inputs), positions)}
     if module.bias is not None:
-        forms["bias"] = Direct(deltas if deltas.dim() == 2 else positions.sum(1))
+        forms["bias"] = Direct(positions, summed=True)
     return forms
 
 
 def _transposed_linear(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
     """y = xW + b: the weight's gradient is the transpose of a linear layer's."""
     deltas = _positions(deltas)
-    return {"weight": Outer(deltas, _positions(inputs)), "bias": Direct(deltas.sum(1))}
+    return {"weight": Outer(deltas, _positions(inputs)), "bias": Direct(deltas, summed=True)}
 
 
 def _convolution(module: nn.Module, inputs: Tensor, deltas: Tensor) -> dict[str, Form]:
