@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from thermotui.detect.alert import Alert
 from thermotui.probe.measurement import RAW, Measurements
 
 logger = logging.getLogger("thermotui")
@@ -67,6 +69,30 @@ class IdleOptimizer:
                 "the optimizer that the probe was given makes no steps: its learning rate, and so the mobility, may "
                 "not be the one in use."
             )
+
+
+class EstimatorChanges:
+    """Tells the log where a layer is not measured as its header says: that was written after the first step."""
+
+    def __init__(self, names: Sequence[str], within: Sequence[bool]) -> None:
+        """names: of the layers. within: whether the header says of each that its noise is measured within the batch."""
+        self._names = names
+        self._within = list(within)
+
+    def look(self, obstacles: Mapping[str, str], first: int, last: int) -> list[Alert]:
+        """obstacles: layer name → why it is not measured within the batch after the step `last`.
+
+        What has changed since the last look did so in one of the steps from `first` to `last`.
+        """
+        alerts = []
+        for layer, name in enumerate(self._names):
+            within = name not in obstacles
+            if within != self._within[layer]:
+                self._within[layer] = within
+                found = "within the batch" if within else f"from successive gradients: {obstacles[name]}"
+                message = f"temperature now {found}"
+                alerts.append(Alert("estimator_change", layer, first, last + 1, last, "minor", math.nan, message))
+        return alerts
 
 
 class NegativeTemperatures:

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from thermotui.detect.monitor import RunMonitor
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.autocorrelation import white_bound
-from thermotui.probe.doubts import NegativeTemperatures, SilentSamples
+from thermotui.probe.doubts import EstimatorChanges, NegativeTemperatures, SilentSamples
 from thermotui.probe.layers import ModelLayer
 from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Sampling, blank_disagreeing
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
@@ -35,6 +35,7 @@ from thermotui.runlog.writer import RunLogWriter
 logger = logging.getLogger("thermotui")
 
 FLUSH_SECONDS = 1.0
+SUCCESSIVE = "from step to step, differences of the gradient"
 GRADIENT = RAW.index("gradient")
 
 
@@ -63,6 +64,8 @@ class ProbeLog:
     """As in `MeasurementRows`."""
     figures: WaitingFigures
     """Those of the steps that were measured; they are to be there before their step is added."""
+    obstacles: Callable[[], Mapping[str, str]]
+    """Layer name → why its noise is not measured within the batch, as of the last step."""
     judge: Callable[[NDArray[np.int64], NDArray[np.float64]], None]
     """Told how far gradients are from the sums of what was read of the samples: steps [n], by layer [n, L]."""
     _writer: RunLogWriter | None = None
@@ -133,7 +136,7 @@ class ProbeLog:
         self._doubts.look(measured, streams["reservoir"])
         if not self.sampling.ignored:
             self._silent.look(measured)
-        alerts: list[Alert] = []
+        alerts = self._changes.look(self.obstacles(), waiting[0][0], waiting[-1][0])
         for name, rows in streams.items():
             writer.append_rows(name, rows)
             alerts += self._monitor.feed(name, rows)
@@ -148,14 +151,12 @@ class ProbeLog:
         if self._writer is not None:
             self._writer.close(state, message)
 
-    def open(
-        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, said: Sequence[str]
-    ) -> None:
+    def open(self, samples: int, estimators: Sequence[str], interval: int, said: Sequence[str]) -> None:
         """Make the file, or continue it: after the first step, when its `samples` and the estimators are known.
 
         said: notes on the optimizer.
         """
-        header = self._header(samples, estimators, obstacles, interval, said)
+        header = self._header(samples, estimators, interval, said)
         unmeasured = {"reservoir": self.unmeasured}
         if self.start_step > 0 and self.path.exists():
             standing = _standing_alerts(self.path, self.start_step)
@@ -178,6 +179,13 @@ class ProbeLog:
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)
         names = [layer.name for layer in self.layers]
+        obstacles = self.obstacles()
+        # Of single samples the header says the same whatever the layer.
+        said_within = [
+            layer.name not in obstacles if samples == 1 else layer.estimator != SUCCESSIVE
+            for layer in self._writer.header.layers
+        ]
+        self._changes = EstimatorChanges(names, said_within)
         self._doubts = NegativeTemperatures(names)
         self._silent = SilentSamples()
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)
@@ -188,12 +196,9 @@ class ProbeLog:
             return None
         return self.sampling.dataset_size / batch_size
 
-    def _header(
-        self, samples: int, estimators: Sequence[str], obstacles: dict[str, str], interval: int, said: Sequence[str]
-    ) -> Header:
-        successive = "from step to step, differences of the gradient"
+    def _header(self, samples: int, estimators: Sequence[str], interval: int, said: Sequence[str]) -> Header:
         alone = samples == 1
-        notes = [f"{name}: not measured within the batch ({reason})." for name, reason in obstacles.items()]
+        notes = [f"{name}: not measured within the batch ({reason})." for name, reason in self.obstacles().items()]
         if alone:
             notes.append("|b| = 1: the noise is that of the differences of successive gradients.")
         if self.sampling.world_size > 1:
@@ -209,7 +214,7 @@ class ProbeLog:
             created=time.time(),
             family=self.family,
             layers=tuple(
-                Layer(layer.name, layer.size, successive if alone or not estimator else estimator)
+                Layer(layer.name, layer.size, SUCCESSIVE if alone or not estimator else estimator)
                 for layer, estimator in zip(self.layers, estimators, strict=True)
             ),
             reservoir_stride=interval,

@@ -201,6 +201,7 @@ class Probe:
             unmeasured=unmeasured(full_gradient=full_loss is not None, world_size=world),
             figures=self._figures,
             preconditioned=self._mobility.preconditioned,
+            obstacles=lambda: self.unmeasured,
             judge=self._judge,
         )
 
@@ -425,7 +426,7 @@ class Probe:
     def _open_log(self) -> None:
         recorder, interval = self._recorder, self._interval.interval
         samples = recorder.step_samples or self._passes.samples_seen
-        self._log.open(samples, recorder.estimators, recorder.obstacles, interval, self._notes())
+        self._log.open(samples, recorder.estimators, interval, self._notes())
 
     def _notes(self) -> list[str]:
         """What the header says of the optimizer."""
