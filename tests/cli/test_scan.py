@@ -253,6 +253,7 @@ def test_a_directory_named_csv_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "d.csv").mkdir()
     result = RUNNER.invoke(app, [str(tmp_path / "d.csv")])
     assert isinstance(result.exception, InputError)
+    assert "neither run logs (*.h5) nor TensorBoard events" in str(result.exception)
 
 
 def test_all_alerts_are_delivered_though_one_delivery_fails(csv: Path, tmp_path: Path) -> None:

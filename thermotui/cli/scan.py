@@ -67,11 +67,10 @@ def scan(
     from thermotui.analysis.scanning import is_run_log, scan_file, to_json
     from thermotui.detect.settings import preset as settings_of
     from thermotui.errors import InputError
-    from thermotui.runlog.workspace import find_logs
 
     kinds = _kinds(fail_on)
     actions = actions_of(execute, webhook)
-    paths = [path for given in files for path in ((find_logs([given]) if given.is_dir() else []) or [given])]
+    paths = [path for given in files for path in _scanned(given)]
     if column != "loss" and all(is_run_log(path) for path in paths):
         raise InputError("--column: run logs are scanned as a whole; it is for files of other tools")
     settings = settings_of(preset) if preset is not None else None
@@ -94,6 +93,19 @@ def scan(
         raise typer.Exit(2)
     if any(_fails(alert, kinds) for scanned in scans for alert in scanned.alerts):
         raise typer.Exit(1)
+
+
+def _scanned(given: Path) -> Sequence[Path]:
+    """The run logs in a directory, else the directory of TensorBoard events or the file that was given."""
+    from thermotui.errors import InputError
+    from thermotui.runlog.workspace import find_logs
+
+    if not given.is_dir():
+        return [given]
+    found = find_logs([given])
+    if not found and next(given.rglob("*tfevents*"), None) is None:
+        raise InputError(f"{given}: neither run logs (*.h5) nor TensorBoard events (*tfevents*) are in it")
+    return found or [given]
 
 
 def _kinds(fail_on: Sequence[str] | None) -> frozenset[str] | None:
