@@ -1,5 +1,6 @@
 """The log says which estimator serves which layer, also where that changes after its header was written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,21 @@ class Changing(nn.Module):
         return output if self.step < 20 else self.last(output)
 
 
-def train(model: Changing, path: Path, steps: range, batch: int = 8) -> None:
+def eight(step: int) -> int:
+    return 8
+
+
+def train(
+    model: Changing, path: Path, steps: range, batch: Callable[[int], int] = eight, *, mended: bool = False
+) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(7)
     with Probe(model, optimizer, log=path, start_step=steps.start) as probe:
         for step in steps:
-            model.step = step
+            model.step = 39 if mended else step
             with probe.step() as current:
                 optimizer.zero_grad()
-                inputs, targets = drawn(generator, batch)
+                inputs, targets = drawn(generator, batch(step))
                 loss = F.cross_entropy(model(inputs), targets)
                 loss.backward()
                 optimizer.step()
@@ -58,30 +65,51 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "FLUSH_SECONDS", 0.0)
 
 
-def test_layers_that_are_given_up_or_come_later_are_alerts_of_their_steps(tmp_path: Path) -> None:
+def test_layers_that_are_given_up_or_come_later_are_alerts_that_last(tmp_path: Path) -> None:
     train(Changing(), tmp_path / "log.h5", range(60))
     with RunLogReader(tmp_path / "log.h5") as log:
         said = {layer.name: layer.estimator for layer in log.header.layers}
     assert "within the batch" in said["first"] and said["last"] == log_module.SUCCESSIVE
     late, lost = changes(tmp_path / "log.h5")
-    assert (late.layer, late.message) == (2, "temperature now within the batch")
-    assert late.start <= 20 < late.end and late.step - late.start < 2
-    assert lost.layer == 0 and "from successive gradients: its gradient is not the sum" in lost.message
-    # Two looks in a row, of which each comes within five steps.
-    assert 40 <= lost.start <= 52 and {late.severity, lost.severity} == {"minor"}
+    assert (late.layer, late.start, late.end) == (2, 20, None)
+    assert late.message == "temperature within the batch, unlike the header's"
+    assert (lost.layer, lost.end) == (0, None)
+    # Two looks in a row, of which each comes within five steps; then a difference takes two gradients.
+    assert 41 <= lost.start <= 54 and {late.severity, lost.severity} == {"minor"}
+    assert lost.message.startswith("temperature from successive gradients (its gradient is not the sum")
+    assert lost.message.endswith("unlike the header's")
+
+
+@pytest.mark.parametrize("first", [1, 8])
+@pytest.mark.parametrize("flushed", ["each step", "at the end"])
+def test_batches_of_one_and_of_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, flushed: str) -> None:
+    if flushed == "at the end":
+        monkeypatch.setattr(log_module, "FLUSH_SECONDS", 1e9)
+    other = 9 - first
+    path = tmp_path / "log.h5"
+    train(Changing(), path, range(18), batch=lambda step: other if 6 <= step < 12 else first)
+    # Differences of gradients are taken once a batch of one was seen, and need two of them.
+    begin, end = (8, 12) if first == 8 else (6, 14)
+    found = [(alert.layer, alert.start, alert.end) for alert in changes(path)]
+    assert found == ([(layer, begin, end) for layer in (0, 1)] if flushed == "each step" else [])
+    train(Changing(), tmp_path / "odd.h5", range(18), batch=lambda step: 1 if step in (5, 11) else 8)
+    assert changes(tmp_path / "odd.h5") == []
 
 
 def test_what_the_header_says_is_no_change(tmp_path: Path) -> None:
     train(Changing(), tmp_path / "log.h5", range(15))
-    train(Changing(), tmp_path / "one.h5", range(15), batch=1)
+    # Single samples come from successive gradients whichever way a layer is used.
+    train(Changing(), tmp_path / "one.h5", range(60), batch=lambda step: 1)
     assert changes(tmp_path / "log.h5") == changes(tmp_path / "one.h5") == []
 
 
-def test_a_continued_log_has_the_changes_against_its_header(tmp_path: Path) -> None:
-    model = Changing()
-    train(model, tmp_path / "log.h5", range(15))
-    train(model, tmp_path / "log.h5", range(15, 18))
-    assert not changes(tmp_path / "log.h5")
-    train(model, tmp_path / "log.h5", range(18, 30))
-    (late,) = changes(tmp_path / "log.h5")
-    assert late.layer == 2 and late.start <= 20 < late.end
+def test_a_continued_log_has_each_part_of_a_change_once(tmp_path: Path) -> None:
+    model, path = Changing(), tmp_path / "log.h5"
+    for steps in (range(15), range(15, 30), range(30, 45), range(45, 60)):
+        train(model, path, steps)
+    spans = [(alert.start, alert.end) for alert in changes(path) if alert.layer == 2]
+    assert spans == [(20, 30), (30, 45), (45, None)]
+    train(model, path, range(60, 70), mended=True)
+    spans = [(alert.layer, alert.start, alert.end) for alert in changes(path) if alert.start >= 45]
+    assert (0, 60) not in [(layer, start) for layer, start, _ in spans]
+    assert all(end == 60 for layer, start, end in spans if layer == 0)

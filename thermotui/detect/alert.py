@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
         Kind("temperature_drift", "the reservoir's temperature is not stationary", True),
         Kind("coloured_noise", "η is correlated beyond its white-noise bounds", True),
         Kind("heavy_tail", "η has heavy tails", False),
-        Kind("estimator_change", "a layer's temperature comes from another estimator than the header says", False),
+        Kind("estimator_change", "a layer's temperature is measured in another way than the header says", False),
         Kind("reversibility_loss", "a step back does not return: the dynamics is no longer lazy", True),
         Kind("second_law_violation", "conditional entropy production below zero beyond three standard errors", True),
         Kind("first_law_residual", "W + Q differs from ΔS beyond three standard errors", True),

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thermotui.probe.forms import Form, Outer
+from thermotui.probe.precision import full_precision
 from thermotui.probe.sums import square
 
 NOISE_SHARE = 0.01
@@ -56,7 +57,8 @@ class Directions:
     def of_gradient(self, parameter: Parameter, gradient: Tensor) -> Directed:
         """The gradient of a parameter along the same direction; gradient: in whatever precision it is read."""
         direction = self._direction(parameter).to(gradient.dtype)
-        along = (direction.mT @ gradient.reshape(len(direction), -1)).flatten()
+        with full_precision(gradient.device):
+            along = (direction.mT @ gradient.reshape(len(direction), -1)).flatten()
         half = parameter.dtype in (torch.float16, torch.bfloat16)
         return Directed(along, square(gradient), HALF_ROUNDING if half else ROUNDING)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,27 +73,51 @@ class IdleOptimizer:
 
 
 class EstimatorChanges:
-    """Tells the log where a layer is not measured as its header says: that was written after the first step."""
+    """Alerts where a layer is not measured as its header says, which was written after the first step.
+
+    Such an alert lasts as long as the figures are of the other kind: those of the batch, or of successive gradients.
+    """
 
     def __init__(self, names: Sequence[str], within: Sequence[bool]) -> None:
         """names: of the layers. within: whether the header says of each that its noise is measured within the batch."""
         self._names = names
-        self._within = list(within)
+        self._within = np.array(within)
+        self._changed = np.zeros(len(names), dtype=bool)
+        self._standing: dict[int, Alert] = {}
 
-    def look(self, obstacles: Mapping[str, str], first: int, last: int) -> list[Alert]:
-        """obstacles: layer name → why it is not measured within the batch after the step `last`.
+    def look(self, measured: Measurements, obstacles: Mapping[str, str]) -> list[Alert]:
+        """More measurements; obstacles: layer name → why it is not measured within the batch after them.
 
-        What has changed since the last look did so in one of the steps from `first` to `last`.
+        Alerts that begin or end, one a layer at most: by how it was measured last.
         """
+        squares, differences = (np.isfinite(measured.raw[:, RAW.index(name)]) for name in ("squares", "from_steps"))
+        within = squares & (measured.samples > 1)[:, None]
+        known = within | differences
+        if not known.any():
+            return []
+        changed = within != self._within
+        last = len(known) - 1 - np.argmax(known[::-1], axis=0)
+        now = np.where(known.any(axis=0), changed[last, np.arange(len(last))], self._changed)
         alerts = []
-        for layer, name in enumerate(self._names):
-            within = name not in obstacles
-            if within != self._within[layer]:
-                self._within[layer] = within
-                found = "within the batch" if within else f"from successive gradients: {obstacles[name]}"
-                message = f"temperature now {found}"
-                alerts.append(Alert("estimator_change", layer, first, last + 1, last, "minor", math.nan, message))
+        for layer in np.flatnonzero(now != self._changed):
+            before = np.flatnonzero(known[:, layer] & (changed[:, layer] != now[layer]))
+            since = before[-1] + 1 if before.size else 0
+            step = int(measured.steps[since + np.argmax(known[since:, layer])])
+            index = int(layer)
+            alerts.append(self._alert(index, step, obstacles) if now[layer] else self._over(index, step))
+        self._changed = now
         return alerts
+
+    def _alert(self, layer: int, step: int, obstacles: Mapping[str, str]) -> Alert:
+        # What stands in brackets is for the warning, which has the room.
+        reason = obstacles.get(self._names[layer], "|b| = 1").partition(" (")[0]
+        found = f"from successive gradients ({reason})" if self._within[layer] else "within the batch"
+        message = f"temperature {found}, unlike the header's"
+        self._standing[layer] = Alert("estimator_change", layer, step, None, step, "minor", math.nan, message)
+        return self._standing[layer]
+
+    def _over(self, layer: int, step: int) -> Alert:
+        return replace(self._standing.pop(layer), end=step)
 
 
 class NegativeTemperatures:

@@ -136,7 +136,7 @@ class ProbeLog:
         self._doubts.look(measured, streams["reservoir"])
         if not self.sampling.ignored:
             self._silent.look(measured)
-        alerts = self._changes.look(self.obstacles(), waiting[0][0], waiting[-1][0])
+        alerts = self._changes.look(measured, self.obstacles())
         for name, rows in streams.items():
             writer.append_rows(name, rows)
             alerts += self._monitor.feed(name, rows)
@@ -179,13 +179,7 @@ class ProbeLog:
         batches = self._batches_per_epoch(header.batch_size)
         self._echo = epoch_echo(self.lags, batches)
         names = [layer.name for layer in self.layers]
-        obstacles = self.obstacles()
-        # Of single samples the header says the same whatever the layer.
-        said_within = [
-            layer.name not in obstacles if samples == 1 else layer.estimator != SUCCESSIVE
-            for layer in self._writer.header.layers
-        ]
-        self._changes = EstimatorChanges(names, said_within)
+        self._changes = EstimatorChanges(names, [layer.estimator != SUCCESSIVE for layer in self._writer.header.layers])
         self._doubts = NegativeTemperatures(names)
         self._silent = SilentSamples()
         self._monitor = RunMonitor(names, batches_per_epoch=batches, settings=self.detectors)

@@ -21,6 +21,7 @@ from thermotui.probe.layers import ModelLayer, Site
 from thermotui.probe.linear_norms import LinearNorms
 from thermotui.probe.noise import EXACT, Call, looks_up_positions, part_of_calls, part_of_samples
 from thermotui.probe.per_sample import UnreadableError, first_tensor, further_tensors, in_short
+from thermotui.probe.precision import full_precision
 from thermotui.probe.signs import RandomSigns
 from thermotui.probe.track import Track
 
@@ -267,9 +268,10 @@ class Passes:
                 raise UnreadableError("its input may be positions, of which there are as many as samples")
             if all(site.rule is not None for site, _, _ in calls):
                 directions = self._directions if self.checking else None
-                part, name = part_of_calls(
-                    calls, samples, sketch=self._sketch, signs=self._signs, directions=directions
-                )
+                with full_precision(calls[0][2].device):
+                    part, name = part_of_calls(
+                        calls, samples, sketch=self._sketch, signs=self._signs, directions=directions
+                    )
             else:
                 part, name = part_of_samples(calls, samples, count=self._per_sample, generator=self._choice)
         except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thermotui.probe.autocorrelation import GradientProjection
 from thermotui.probe.forms import norm
+from thermotui.probe.precision import full_precision
 from thermotui.probe.rows import Rows
 
 WAITING_VALUES = 2**18
@@ -121,7 +122,9 @@ class Readings:
         if self.windowed and self._count > self._begins:
             first = len(self._series)
             windowed = joined[self._begins :] / self._scales[self._begins : self._count]
-            self._series.extend(list(range(first, first + len(windowed))), self._projection.layers(windowed))
+            with full_precision(windowed.device):
+                projected = self._projection.layers(windowed)
+            self._series.extend(list(range(first, first + len(windowed))), projected)
         self._count = self._begins = 0
 
     def _places(self, row: Tensor) -> list[Place]:
