@@ -51,7 +51,7 @@ def test_the_narrow_side_of_a_weight_is_what_takes_the_signs(monkeypatch: pytest
 def test_what_is_not_sketched_or_has_other_deltas_is_taken_by_itself() -> None:
     activations, deltas, others = (torch.randn(SAMPLES, 1, 5) for _ in range(3))
     weight = Outer(activations, deltas)
-    exact = [((deltas * 1.0).mT @ activations).square().sum((1, 2))]
+    exact = [(deltas.mT @ activations).square().sum((1, 2))]
     for bias in (deltas, others):
         expected = [*exact, bias.sum(1).square().sum(1)]
         for sketch in (0, 2):

@@ -71,10 +71,8 @@ def test_a_step_under_autocast_is_measured_as_one_without(tmp_path: Path, monkey
     monkeypatch.setattr(passes, "part_of_calls", kept)
     monkeypatch.setattr(GradientProjection, "layers", layers)
     monkeypatch.setattr(Directions, "of_gradient", of_gradient)
-    (plain, lags), (cast, cast_lags) = (
-        rows_of(tmp_path / "plain.h5", None),
-        rows_of(tmp_path / "cast.h5", torch.float16),
-    )
+    plain, lags = rows_of(tmp_path / "plain.h5", None)
+    cast, cast_lags = rows_of(tmp_path / "cast.h5", torch.float16)
     assert len(found) > 200 and {one.dtype for one in found} == {torch.float32}
     assert (plain["temperature_se"] > 0).all() and len(lags) == 3
     # The backward pass itself rounds under autocast.

@@ -51,26 +51,25 @@ class RestingHook:
         if not self._entries:
             self._handle.remove()
         for _, hooks, _ in self._entries:
-            hooks.pop(self._handle.id, None)
+            hooks.pop(self._key, None)
 
     def wake(self) -> None:
         """Put it back."""
-        owner, key = self._owner, self._handle.id
-        for name, hooks, _ in self._entries:
-            # Whoever copies, wraps or strips the owner may have given it other dictionaries.
+        # Whoever copies, wraps or strips the owner may have given it other dictionaries.
+        key, owner, entries = self._key, self._owner, self._entries
+        for name, hooks, _ in entries:
             if getattr(owner, name, None) is not hooks:
-                self._put_on()
-                return
-        if not self._entries:
+                entries = []
+        if not entries:
             self._put_on()
-        for _, hooks, entry in self._entries:
+        for _, hooks, entry in entries:
             hooks[key] = entry
-            if self._first and len(hooks) > 1:
+            if self._first:
                 hooks.move_to_end(key, last=False)
 
     def _put_on(self) -> None:
         self._handle = self._register()
-        key = self._handle.id
+        self._key = key = self._handle.id
         found = [(name, getattr(self._owner, name, None)) for name in self._places]
         self._entries = [(name, hooks, hooks[key]) for name, hooks in found if hooks is not None and key in hooks]
 

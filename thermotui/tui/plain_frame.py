@@ -83,7 +83,8 @@ def _run_lines(summary: RunSummary) -> Iterator[str]:
         yield printable(f"{'unreadable':12} {summary.name}: {summary.problem}")
         return
     steps = f"step {summary.step}" + (f" of {summary.steps}" if summary.steps else "")
-    alerts = f"{summary.alerts} alerts, worst {summary.worst}" if summary.alerts else "no alerts"
+    noun = "alert" if summary.alerts == 1 else "alerts"
+    alerts = f"{summary.alerts} {noun}, worst {summary.worst}" if summary.alerts else "no alerts"
     age = f"last row {format_duration(summary.age)} ago"
     message = f"  ({summary.message})" if summary.message else ""
     yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}, {alerts}{message}")
