@@ -113,3 +113,28 @@ def test_a_continued_log_has_each_part_of_a_change_once(tmp_path: Path) -> None:
     # What has the first layer given up is gone, and with it the last of its alerts.
     lost = [(alert.start, alert.end) for alert in changes(path) if alert.layer == 0]
     assert [end for _, end in lost] == [45, 60] and 40 < lost[0][0] < 45 < lost[1][0] < 60
+
+
+def test_the_header_says_what_follows_the_length_of_the_sequences(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Embedding(9, 40), nn.Linear(40, 40), nn.Linear(40, 3))
+    generator = torch.Generator().manual_seed(7)
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    estimators = []
+    with Probe(model, optimizer, log=tmp_path / "log.h5") as probe:
+        for length in (6, 16, 17):
+            with probe.step() as step:
+                optimizer.zero_grad()
+                tokens, targets = torch.randint(9, (2, 8, length), generator=generator)
+                loss = F.cross_entropy(model(tokens).flatten(0, 1), targets.flatten() % 3)
+                loss.backward()
+                optimizer.step()
+                step.record(loss=loss)
+            estimators.append({name: found.partition(", ")[2] for name, found in probe.estimators.items()})
+    exact, sketched = "exact norms", "random sketch of 8"
+    assert estimators[0] == estimators[1] == {"0": exact, "1": exact, "2": exact}
+    assert estimators[2] == {"0": sketched, "1": sketched, "2": exact}
+    with RunLogReader(tmp_path / "log.h5") as log:
+        (said,) = (note for note in log.header.notes if "positions" in note)
+    assert said.startswith("0, 1: exact norms up to 16 positions a sample, a random sketch of 8 beyond")
+    assert changes(tmp_path / "log.h5") == []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from thermotui.probe.forms import Direct, Form, Outer, layer_norms
+from thermotui.probe.forms import Direct, Form, Outer, Rows, depends_on_length, layer_norms
 from thermotui.probe.signs import RandomSigns
 
 SAMPLES, POSITIONS, COLUMNS = 3, 40, 4096
@@ -67,3 +67,23 @@ def test_a_bias_that_another_weight_has_as_well_is_taken_by_itself() -> None:
     uses: list[Form] = [Direct(deltas, summed=True), Direct(deltas, summed=True)]
     *_, bias = layer_norms([[Outer(activations, deltas)], uses], sketch=2, signs=signs())
     torch.testing.assert_close(bias.squares, 4 * deltas.sum(1).square().sum(1))
+
+
+@pytest.mark.parametrize("kind", ["large weight", "small weight", "embedding", "bias"])
+def test_what_is_said_to_depend_on_the_length_does(kind: str) -> None:
+    sketch = 2
+
+    def form(positions: int) -> Form:
+        wide, narrow = torch.randn(SAMPLES, positions, 20), torch.randn(SAMPLES, positions, 4)
+        if kind == "bias":
+            return Direct(wide, summed=True)
+        if kind == "embedding":
+            return Rows(torch.randint(9, (SAMPLES, positions)), wide, 9)
+        return Outer(wide, wide if kind == "large weight" else narrow)
+
+    lengths = [2, 2 * sketch, 2 * sketch + 1, 50]
+    sketched = [layer_norms([[form(length)]], sketch=sketch, signs=signs())[0].sketched for length in lengths]
+    depends = kind in ("large weight", "embedding")
+    assert sketched == [False, False, depends, depends]
+    assert {depends_on_length([form(length)], sketch) for length in lengths} == {depends}
+    assert not depends_on_length([form(50)], 0) and not depends_on_length([form(50)] * 2, sketch)

@@ -29,11 +29,21 @@ NAMED = 8
 
 def absence(names: Sequence[str]) -> str:
     """What is said of layers of which the optimizer has no parameter."""
-    shown = ", ".join(names[:NAMED])
-    if len(names) == 1:
-        return f"{shown}: none of its parameters are in the optimizer, so its mobility is unknown."
+    its = "its" if len(names) == 1 else "their"
+    return f"{_listed(names)}: none of {its} parameters are in the optimizer, so {its} mobility is unknown."
+
+
+def dependence_on_length(names: Sequence[str], sketch: int) -> str:
+    """What is said of layers whose estimator follows the length of the sequences, or the size of the images."""
+    return (
+        f"{_listed(names)}: exact norms up to {2 * sketch} positions a sample, a random sketch of {sketch} beyond; the "
+        "estimator named is that of the first step."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more layers" if len(names) > NAMED else ""
-    return f"{shown}{more}: none of their parameters are in the optimizer, so their mobility is unknown."
+    return ", ".join(names[:NAMED]) + more
 
 
 class AbsentLayers:

@@ -93,6 +93,12 @@ class Outer:
         """Multiplications a sample."""
         return self.activations.shape[-2] * columns * (self.activations.shape[-1] + self.deltas.shape[-1])
 
+    def sketched_where_longer(self, columns: int) -> bool:
+        """Whether it would be sketched at more than 2k positions, and at no fewer."""
+        positions, inputs = self.activations.shape[-2:]
+        outputs = self.deltas.shape[-1]
+        return positions > 1 and inputs * outputs > 2 * columns * (inputs + outputs)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -127,6 +133,10 @@ class Rows:
     def sketch_cost(self, columns: int) -> float:
         """Multiplications a sample."""
         return self.ids.shape[1] * columns * self.deltas.shape[2]
+
+    def sketched_where_longer(self, columns: int) -> bool:
+        """Whether it would be sketched at more than 2k positions, and at no fewer."""
+        return self.ids.shape[1] > 1
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,14 @@ def _with_bias(weight: Outer, directions: Tensor) -> tuple[Norms, Norms]:
 def _exact(form: Form, sketch: int) -> bool:
     """Whether a single use goes without a sketch."""
     return sketch == 0 or form.exact_cost <= 2 * form.sketch_cost(sketch)
+
+
+def depends_on_length(uses: Sequence[Form], sketch: int) -> bool:
+    """Whether norms are exact up to 2k positions, and sketched beyond."""
+    single = uses[0]
+    if sketch == 0 or len(uses) > 1 or isinstance(single, Direct):
+        return False
+    return single.sketched_where_longer(sketch)
 
 
 def sample_norms(uses: Sequence[Form], *, sketch: int, signs: RandomSigns) -> Norms:

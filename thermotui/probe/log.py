@@ -154,7 +154,7 @@ class ProbeLog:
     def open(self, samples: int, estimators: Sequence[str], interval: int, said: Sequence[str]) -> None:
         """Make the file, or continue it: after the first step, when its `samples` and the estimators are known.
 
-        said: notes on the optimizer.
+        said: the first of its notes.
         """
         header = self._header(samples, estimators, interval, said)
         unmeasured = {"reservoir": self.unmeasured}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from thermotui.probe.agreement import Directions
-from thermotui.probe.forms import Form, Norms, layer_norms
+from thermotui.probe.forms import Form, Norms, depends_on_length, layer_norms
 from thermotui.probe.layers import Site
 from thermotui.probe.per_sample import UnreadableError, sampled_squared_norms
 from thermotui.probe.rules import as_float
@@ -38,6 +38,8 @@ class Part:
     weight: float = 1.0
     totals: tuple[tuple[Parameter, Tensor], ...] = ()
     """Σ_n RᵀG_n, where it is to be seen whether the gradient is the sum of its samples' parts."""
+    by_length: bool = False
+    """Whether norms are exact or sketched by the number of positions; said along with `totals`."""
 
     def squares(self) -> Tensor:
         """‖G_n‖² of the whole layer, [m]."""
@@ -88,8 +90,11 @@ def part_of_calls(
         raise UnreadableError("its rule does not give all its parameters")
     norms = layer_norms(list(forms.values()), sketch=sketch, signs=signs)
     estimator = f"{SKETCHED} of {sketch}" if any(one.sketched for one in norms) else EXACT
-    totals = [(one, directions.total(one, uses)) for one, uses in forms.items()] if directions is not None else []
-    return Part(tuple(norms), totals=tuple(totals)), estimator
+    if directions is None:
+        return Part(tuple(norms)), estimator
+    totals = tuple((one, directions.total(one, uses)) for one, uses in forms.items())
+    by_length = any(depends_on_length(uses, sketch) for uses in forms.values())
+    return Part(tuple(norms), totals=totals, by_length=by_length), estimator
 
 
 def part_of_samples(calls: Sequence[Call], samples: int, *, count: int, generator: torch.Generator) -> tuple[Part, str]:

@@ -272,6 +272,7 @@ class Passes:
                     part, name = part_of_calls(
                         calls, samples, sketch=self._sketch, signs=self._signs, directions=directions
                     )
+                track.by_length |= part.by_length
             else:
                 part, name = part_of_samples(calls, samples, count=self._per_sample, generator=self._choice)
         except Exception as error:  # noqa: BLE001 - whatever a foreign module does here, the training must go on

@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 from thermotui.detect.settings import Settings
 from thermotui.errors import InputError
 from thermotui.probe.agreement import Directions, Looks
-from thermotui.probe.doubts import AbsentLayers, IdleOptimizer, absence
+from thermotui.probe.doubts import AbsentLayers, IdleOptimizer, absence, dependence_on_length
 from thermotui.probe.full_gradient import FullReading, against_full_gradient
 from thermotui.probe.gradient_reader import NOTHING, GradientReader, Wanted, gradient_projection
 from thermotui.probe.interval import MeasurementInterval
@@ -160,7 +160,7 @@ class Probe:
         self._recorder = StepRecorder(inner, self._passes, norms=self._figures.norms, general=self._figures.general)
         # Schedules may change the rate before or after the optimizer's step: the one it uses is that of its call.
         self._rate_hook = self._mobility.optimizer.register_step_pre_hook(self._note_rates)
-        self._scaler = scaler
+        self._scaler, self._sketch = scaler, sketch
         self._summed = reduction == "sum"
         self._full = FullReading(full_loss, self._parameters)
         self._full_interval = full_interval
@@ -429,8 +429,12 @@ class Probe:
         self._log.open(samples, recorder.estimators, interval, self._notes())
 
     def _notes(self) -> list[str]:
-        """What the header says of the optimizer."""
+        """What the header says of the optimizer, and of estimators that change with the batch."""
         self._mobility.rates()
-        note, absent = self._mobility.note(), self._mobility.absent
+        note, absent, by_length = self._mobility.note(), self._mobility.absent, self._recorder.by_length
         notes = [] if note is None else [note]
-        return [*notes, absence([self._layers[index].name for index in absent])] if absent else notes
+        if absent:
+            notes.append(absence([self._layers[index].name for index in absent]))
+        if by_length:
+            notes.append(dependence_on_length(by_length, self._sketch))
+        return notes

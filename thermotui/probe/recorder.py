@@ -54,6 +54,11 @@ class StepRecorder:
         return tuple("" if track.obstacle else track.estimator for track in self._tracks)
 
     @property
+    def by_length(self) -> tuple[str, ...]:
+        """Layers whose norms are exact or sketched by how many positions their inputs have."""
+        return tuple(track.layer.name for track in self._tracks if track.by_length and not track.obstacle)
+
+    @property
     def obstacles(self) -> dict[str, str]:
         """Layer name → why its noise is not measured within the batch."""
         return {t.layer.name: t.obstacle or "no gradient reached it" for t in self._tracks if not t.served}

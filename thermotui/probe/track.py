@@ -16,6 +16,8 @@ class Track:
     layer: ModelLayer
     obstacle: str | None
     estimator: str = ""
+    by_length: bool = False
+    """Whether `estimator` depends on how many positions its inputs have."""
     passes: int = 0
     """Forward passes whose gradients have not arrived yet."""
     backward: int = -1
