@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -58,13 +56,13 @@ class FullReading:
         if replay is not None:
             self._replay, self._before = replay, copies(self._layers)
 
-    def gap(self, rates: NDArray[np.float64]) -> Tensor | None:
-        """The gap of reversibility after a step of these rates, [L]; None without `replay`."""
+    def gap(self, rates: Sequence[float] | Sequence[Tensor]) -> Tensor | None:
+        """The gap of reversibility after a step of these rates by layer, [L]; None without `replay`."""
         replay = self._replay
         if self._before is None or replay is None:
             return None
         ascent = gradient_of(lambda: [replay()], self._layers)
-        return reversibility_gap(self._before, self._layers, ascent, rates.tolist())
+        return reversibility_gap(self._before, self._layers, ascent, rates)
 
 
 def power_sums(layers: Sequence[Sequence[Tensor]], power: int) -> Tensor:
@@ -99,11 +97,12 @@ def against_full_gradient(force: Tensors, read: Mapping[int, Tensor], unit: Tens
     return figures | {f"eta_{power}": power_sums(eta, power) for power in (1, 2, 3, 4)}
 
 
-def reversibility_gap(before: Tensors, layers: Parameters, ascent: Tensors, rates: Sequence[float]) -> Tensor:
+def reversibility_gap(
+    before: Tensors, layers: Parameters, ascent: Tensors, rates: Sequence[float] | Sequence[Tensor]
+) -> Tensor:
     """‖θ† − θ_t‖²/‖θ_{t+1} − θ_t‖² by layer, [L]: θ† = θ_{t+1} + μ∇φ(b_t) at θ_{t+1} (Appendix A)."""
     forward = difference(layers, before)
     backward = [
-        [torch.add(f, g, alpha=rate) for f, g in zip(*pair, strict=True)]
-        for *pair, rate in zip(forward, ascent, rates, strict=True)
+        [f + rate * g for f, g in zip(*pair, strict=True)] for *pair, rate in zip(forward, ascent, rates, strict=True)
     ]
     return power_sums(backward, 2) / power_sums(forward, 2)

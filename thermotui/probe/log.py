@@ -39,8 +39,8 @@ SUCCESSIVE = "from step to step, differences of the gradient"
 GRADIENT = RAW.index("gradient")
 
 
-Settled = tuple[int, float, float]
-"""A step that is over: the step, its time and its learning rate."""
+Settled = tuple[int, float, float | Tensor]
+"""A step that is over: the step, its time and its learning rate, which may lie on the device."""
 
 
 @dataclass
@@ -235,7 +235,8 @@ class ProbeLog:
         rows = np.zeros(len(waiting), dtype)
         for name in ("gradient_norm", "loss_spread", "accuracy_spread"):
             rows[name] = np.nan
-        rows["step"], rows["time"], rows["learning_rate"] = zip(*waiting, strict=True)
+        rows["step"], rows["time"], rates = zip(*waiting, strict=True)
+        rows["learning_rate"] = _on_host(rates)
         for name, told in self._told.items():
             rows[name] = told.take(len(waiting))
         norms = np.sqrt(measured.raw[:, GRADIENT].sum(axis=1)) / measured.scales
@@ -252,6 +253,13 @@ class ProbeLog:
             rows["autocorrelation"] = torch.stack([values for _, values, _ in windows]).cpu().numpy()
             rows["expected_echo"] = self._echo
         return rows
+
+
+def _on_host(rates: Sequence[float | Tensor]) -> Sequence[float]:
+    """With one transfer for those that lie on the device."""
+    lent = [rate for rate in rates if isinstance(rate, Tensor)]
+    values = iter(torch.stack(lent).double().tolist() if lent else ())
+    return [next(values) if isinstance(rate, Tensor) else rate for rate in rates]
 
 
 def shared_run_id(path: Path) -> str:

@@ -18,6 +18,7 @@ RAW = (
     "gradient",  # ‖g‖²
     "pairing",  # θ·g
     "drift",  # ‖θ − θ_0‖²/‖θ_0‖²
+    "rate",  # learning rate by layer, where it lies on the device
     "preconditioner",  # mean of what the optimizer multiplies the gradient by
     "force",  # ‖∇U_B‖²
     "force_max",  # max_i |∂_i U_B|

@@ -9,7 +9,7 @@ reading holds for them only as far as the preconditioner is slow against the noi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ from torch.optim import SGD, Optimizer, RMSprop
 
 from thermotui.errors import InputError
 from thermotui.probe.preconditioners import Group, Preconditioner, preconditioner_of
+
+
+def on_device(value: object) -> TypeGuard[Tensor]:
+    """Whether the host would have to wait for it, as for a learning rate that a captured graph reads."""
+    return isinstance(value, Tensor) and not value.is_cpu
 
 
 class Mobility:
@@ -45,24 +50,45 @@ class Mobility:
         self._shares = np.empty((0, 0))
         self.absent: tuple[int, ...] = ()
         """Layers of which the optimizer had no parameter when `rates` was last called."""
-        self._seen: list[tuple[int, int, float]] | None = None
+        self._seen: list[tuple[int, int, float, bool]] | None = None
         self._rates = np.empty(0)
+        self._weights: Tensor | None = None
+        """What the learning rates of the groups are multiplied by, [L, groups], where one of them is on the device."""
         self._states = -1
 
     def rates(self) -> NDArray[np.float64]:
         """Learning rate × momentum factor of each layer, [L], parameters that the optimizer lacks counting as 0.
 
-        NaN for a layer of which the optimizer has no parameter at all.
+        NaN for a layer of which the optimizer has no parameter at all, and where `rates_on_device` has them.
         """
         groups = self.optimizer.param_groups
         # The lists are kept, so that no other one can have the identity of one that was looked at.
-        seen = [(id(group["params"]), len(group["params"]), _rate(group, self._accumulates)) for group in groups]
+        seen = [
+            (id(group["params"]), len(group["params"]), _rate(group, self._accumulates), on_device(group.get("lr")))
+            for group in groups
+        ]
         if seen != self._seen:
             if self._seen is None or [one[:2] for one in seen] != [one[:2] for one in self._seen]:
                 self._share_out(groups)
-            self._seen, self._rates = seen, np.asarray(self._shares @ [rate for _, _, rate in seen])
+            self._seen, self._rates = seen, np.asarray(self._shares @ [rate for _, _, rate, _ in seen])
             self._rates[list(self.absent)] = np.nan
+            self._weights = None
+            if any(lent for _, _, _, lent in seen):
+                weights = torch.from_numpy(self._shares * [rate for _, _, rate, _ in seen]).float()
+                weights[list(self.absent)] = torch.nan
+                self._weights = weights.to(self._layers[0][0].device, non_blocking=True)
+                self._rates = np.full_like(self._rates, np.nan)
         return self._rates
+
+    def rates_on_device(self) -> Tensor | None:
+        """The same as a new tensor, float32, where a learning rate lies on the device; after a call of `rates`."""
+        if self._weights is None:
+            return None
+        one = torch.ones((), device=self._weights.device)
+        # Those on the host are part of the weights.
+        rates = [group.get("lr") for group in self.optimizer.param_groups]
+        lent = [rate.detach().to(one).reshape(()) if on_device(rate) else one for rate in rates]
+        return self._weights @ torch.stack(lent)
 
     def preconditioner(self) -> Tensor | None:
         """Mean over each layer of what the optimizer multiplies the gradient by beside `rates`, [L] on the device.
@@ -92,10 +118,11 @@ class Mobility:
         return self._preconditioner is not None and len(self.optimizer.state) != self._states
 
     @property
-    def learning_rate(self) -> float:
-        """That of the first parameter group; NaN where there is none."""
+    def learning_rate(self) -> float | Tensor:
+        """That of the first parameter group; NaN where there is none. Where it lies on the device, a copy, []."""
         groups = self.optimizer.param_groups
-        return float(groups[0].get("lr", np.nan)) if groups else np.nan
+        rate = groups[0].get("lr", np.nan) if groups else np.nan
+        return rate.detach().clone().reshape(()) if on_device(rate) else float(rate)
 
     @property
     def plain(self) -> bool:
@@ -159,7 +186,8 @@ class Mobility:
 
 
 def _rate(group: Mapping[str, Any], accumulates: bool) -> float:
-    rate = float(group.get("lr", np.nan))
+    """Learning rate × momentum factor; the latter alone where the former lies on the device."""
+    rate = 1.0 if on_device(group.get("lr")) else float(group.get("lr", np.nan))
     momentum = group.get("momentum") if accumulates else None
     if not momentum:
         return rate

@@ -177,8 +177,9 @@ class Probe:
         self._taken = start_step - 1
         """The last step that was measured; if it does not come into the log, it begins once more."""
         self._next_drift = start_step
-        self._rates: NDArray[np.float64] | None = None
-        self._learning_rate: float | None = None
+        self._rates: tuple[NDArray[np.float64], Tensor | None] | None = None
+        """Those of the layers in the present step, on the host and on the device, once the optimizer has made it."""
+        self._learning_rate: float | Tensor | None = None
         """That of the present step, once the optimizer has made it."""
         self._gradient_came = self._stepped = False
         """Whether there was a gradient, and whether the optimizer made a step, since the last look at it."""
@@ -357,7 +358,7 @@ class Probe:
         self._learning_rate = self._mobility.learning_rate
         self._stepped = True
         if self._reading and self._wanted.squares:
-            self._rates = self._mobility.rates()
+            self._rates = self._mobility.rates(), self._mobility.rates_on_device()
 
     def _read_gradients(self, positions: Sequence[int]) -> None:
         self._gradient_came = True
@@ -368,8 +369,10 @@ class Probe:
     def _take(self, now: float) -> int:
         """The figures of the step that is over; its place among those that wait."""
         reader, recorder = self._reader, self._recorder
-        rates = self._mobility.rates() if self._rates is None else self._rates
-        figures: dict[str, Tensor] = {}
+        if self._rates is None:
+            self._rates = self._mobility.rates(), self._mobility.rates_on_device()
+        rates, lent = self._rates
+        figures: dict[str, Tensor] = {} if lent is None else {"rate": lent}
         if self._wanted.directed:
             figures["disagreement"] = recorder.disagreements(reader.directed)
             if not self._log.opened:
@@ -392,7 +395,7 @@ class Probe:
             if preconditioner is not None:
                 figures["preconditioner"] = preconditioner
         if self._full.begun:
-            figures |= self._full_figures(samples, rates)
+            figures |= self._full_figures(samples, rates.tolist() if lent is None else lent.unbind())
         return self._figures.add((self._step, now, samples, rates), noise, figures, self._scale)
 
     def _judge(self, steps: NDArray[np.int64], looks: NDArray[np.float64]) -> None:
@@ -410,7 +413,7 @@ class Probe:
         # A loss that was no number, or a layer that had no gradient, could not be compared.
         self._look_missing = not self._looks.complete and self._looks.missing(self._recorder.comparable)
 
-    def _full_figures(self, samples: int, rates: NDArray[np.float64]) -> dict[str, Tensor]:
+    def _full_figures(self, samples: int, rates: Sequence[float] | Sequence[Tensor]) -> dict[str, Tensor]:
         """Those of a full measurement."""
         figures: dict[str, Tensor] = {}
         if self._full.force is not None:

@@ -23,7 +23,7 @@ MOST_FIGURES = 2**18
 
 
 Measured = tuple[int, float, int, NDArray[np.float64]]
-"""What the host knows of a measured step: the step, its time, its samples and the rates of the layers."""
+"""What the host knows of a measured step: the step, its time, its samples, and `Mobility.rates`."""
 
 
 class WaitingFigures:
@@ -100,11 +100,12 @@ class WaitingFigures:
         if scaled:
             scales[scaled] = values.cpu().double().numpy()
         found, times, samples, rates = zip(*measured, strict=True) if measured else ((),) * 4
+        by_layer = np.array(rates, dtype=np.float64).reshape(len(measured), self._layers)
         return Measurements(
             steps=np.array(found, dtype=np.int64),
             times=np.array(times, dtype=np.float64),
             samples=np.array(samples, dtype=np.int64),
-            rates=np.array(rates, dtype=np.float64).reshape(len(measured), self._layers),
+            rates=np.where(np.isnan(by_layer), raw[:, RAW.index("rate")], by_layer),
             scales=scales,
             raw=raw,
         )
