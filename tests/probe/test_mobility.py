@@ -48,6 +48,12 @@ def layers() -> list[list[nn.Parameter]]:
     return [[nn.Parameter(torch.randn(4, 3).double()), nn.Parameter(torch.randn(5).double())]]
 
 
+def response(moved: list[Tensor], gradients: list[Tensor]) -> float:
+    """μ of μ‖g‖² = −Δθ·g."""
+    steps, forces = (torch.cat([one.flatten() for one in each]) for each in (moved, gradients))
+    return float(steps @ forces / (forces @ forces))
+
+
 def mobility_of(mobility: Mobility) -> np.ndarray:
     preconditioner = mobility.preconditioner()
     return mobility.rates() * (1.0 if preconditioner is None else preconditioner.double().numpy())
@@ -55,7 +61,7 @@ def mobility_of(mobility: Mobility) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_what_a_unit_of_gradient_moves_in_the_long_run(kind: str) -> None:
-    """Gradients that alternate about a mean: displacement over mean gradient, averaged over the components."""
+    """Gradients that alternate about a mean: displacement along the mean gradient, over its square."""
     parameters = layers()
     optimizer = KINDS[kind](iter(parameters[0]))
     mobility = Mobility(optimizer, parameters)
@@ -70,8 +76,8 @@ def test_it_is_what_a_unit_of_gradient_moves_in_the_long_run(kind: str) -> None:
         optimizer.step()
         if step >= 1998:
             found.append(mobility_of(mobility)[0])
-    moved = [(b - p.detach()) / (2 * mean) for b, p, mean in zip(before, parameters[0], means, strict=True)]
-    assert np.mean(found) == pytest.approx(float(torch.cat([m.flatten() for m in moved]).mean()), rel=0.01)
+    moved = [(b - p.detach()) / 2 for b, p in zip(before, parameters[0], strict=True)]
+    assert np.mean(found) == pytest.approx(response(moved, means), rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ["adam", "amsgrad", "radam", "sparse adam", "adagrad"])
@@ -85,8 +91,7 @@ def test_it_is_what_a_unit_of_gradient_moves_from_the_first_step(kind: str) -> N
         for parameter, gradient in zip(parameters[0], gradients, strict=True):
             parameter.grad = gradient.to_sparse(1) if kind == "sparse adam" else gradient.clone()
         optimizer.step()
-        moved = [(b - p.detach()) / g for b, p, g in zip(before, parameters[0], gradients, strict=True)]
-        expected = float(torch.cat([m.flatten() for m in moved]).mean())
+        expected = response([b - p.detach() for b, p in zip(before, parameters[0], strict=True)], gradients)
         # A default device is the affair of the training.
         with torch.device("meta"):
             assert mobility_of(mobility)[0] == pytest.approx(expected, rel=1e-5)
@@ -135,8 +140,8 @@ def test_complex_parameters_count_by_their_real_components() -> None:
     parameter.grad = torch.randn(6, dtype=torch.complex128)
     before = parameter.detach().clone()
     optimizer.step()
-    moved = torch.view_as_real(before - parameter.detach()) / torch.view_as_real(parameter.grad)
-    assert mobility_of(mobility)[0] == pytest.approx(float(moved.mean()), rel=1e-5)
+    moved, gradient = (torch.view_as_real(one) for one in (before - parameter.detach(), parameter.grad))
+    assert mobility_of(mobility)[0] == pytest.approx(response([moved], [gradient]), rel=1e-5)
 
 
 def test_momentum_without_friction_has_no_mobility() -> None:
@@ -408,3 +413,59 @@ def test_tokens_that_never_came_are_not_in_the_mobility(tmp_path: Path, kind: st
         return float(found[0])
 
     np.testing.assert_allclose(preconditioner(tmp_path / "a.h5", 100), preconditioner(tmp_path / "b.h5", 50), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("sgd", "momentum", "nesterov")])
+def test_gradients_that_are_rounding_have_no_say(kind: str) -> None:
+    """As that of an attention's key bias: of 1e-9 where the others have 1, it moves by up to r/ε of itself."""
+    alive, dead = (nn.Parameter(torch.zeros(4, dtype=torch.float64)) for _ in range(2))
+    optimizer = KINDS[kind](iter([alive, dead]))
+    both, one = Mobility(optimizer, [[alive, dead]]), Mobility(optimizer, [[alive]])
+    for step in range(20):
+        for parameter, size in ((alive, 1.0), (dead, 1e-9)):
+            gradient = torch.full_like(parameter, size if step % 3 else -size)
+            parameter.grad = gradient.to_sparse(1) if kind == "sparse adam" else gradient
+        optimizer.step()
+    assert mobility_of(both)[0] == pytest.approx(mobility_of(one)[0], rel=1e-5)
+
+
+def test_the_temperature_of_a_layer_with_a_dead_parameter_is_that_of_its_components(tmp_path: Path) -> None:
+    """½ ⟨μ_i Var(η_i)⟩, from gradients of many batches where θ hardly moves: keys' biases have none but rounding."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh())
+    queries, keys, out = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+    everything = nn.ModuleDict({"first": model, "q": queries, "k": keys, "out": out})
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = everything
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = model(inputs)
+            weights = (queries(hidden) @ keys(hidden).mT / 8**0.5).softmax(-1)
+            return out((weights @ hidden).mean(1))
+
+    attention = Attention()
+    optimizer = torch.optim.Adam(attention.parameters(), lr=1e-9)
+    generator = torch.Generator().manual_seed(5)
+    gradients: list[list[Tensor]] = []
+    layer = list(keys.parameters())
+    with Probe(attention, optimizer, log=tmp_path / "log.h5") as probe:
+        for _ in range(1600):
+            inputs = torch.randn(16, 5, 6, generator=generator)
+            targets = torch.randint(3, (16,), generator=generator)
+            with probe.step():
+                optimizer.zero_grad()
+                F.cross_entropy(attention(inputs), targets).backward()
+                optimizer.step()
+            gradients.append([p.grad.clone() for p in layer if p.grad is not None])
+    moment = [optimizer.state[p]["exp_avg_sq"] / (1 - 0.999**1600) for p in layer]
+    preconditioner = torch.cat([(1e-9 / (one.sqrt() + 1e-8)).flatten() for one in moment])
+    variance = torch.stack([torch.cat([g.flatten() for g in step]) for step in gradients]).double().var(0)
+    assert preconditioner.max() > 1000 * preconditioner.median()
+    index = [found.name for found in probe._layers].index("parts.k")
+    with h5py.File(tmp_path / "log.h5") as file:
+        temperatures = file["reservoir"]["temperature"][1200:, index]
+    expected = float((preconditioner * variance).mean()) / 2
+    assert float(temperatures.mean()) == pytest.approx(expected, rel=0.1)

@@ -1,9 +1,10 @@
 """The effective mobility of a layer: what one unit of gradient moves its parameters in the long run.
 
 Vanilla SGD: μ = r, the paper's. Momentum β with dampening d: r(1 − d)/(1 − β). Optimizers that divide by something that
-their state holds (Adam, RMSprop and their kin): r times the mean over the layer of what they multiply the gradient by.
-Of any other optimizer the preconditioner is not known, and μ = r. All but the first are beyond the paper: its Langevin
-reading holds for them only as far as the preconditioner is slow against the noise.
+their state holds (Adam, RMSprop and their kin): r times the mean over the layer of what they multiply the gradient by,
+each component weighed by the mean square of its gradient, so that μ‖g‖² = −Δθ·g. Of any other optimizer the
+preconditioner is not known, and μ = r. All but the first are beyond the paper: its Langevin reading holds for them only
+as far as the preconditioner is slow against the noise.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ class Mobility:
     def preconditioner(self) -> Tensor | None:
         """Mean over each layer of what the optimizer multiplies the gradient by beside `rates`, [L] on the device.
 
-        Over the components that have had a gradient, of those parameters that the optimizer has made a step with; NaN
-        for a layer without any.
+        Each component is weighed by the mean square of its gradient; of those parameters that the optimizer has made a
+        step with. NaN for a layer without any gradient.
         None where the optimizer's kind has no preconditioner, or none that is known.
         """
         found = self._preconditioner
@@ -142,7 +143,8 @@ class Mobility:
         beyond = "the Langevin reading of the temperature is beyond the paper"
         if self._preconditioner is not None:
             return (
-                f"{name}: {beyond}; the mobility is the learning rate times the layer's mean preconditioner; {unread}"
+                f"{name}: {beyond}; the mobility is the learning rate times the layer's mean preconditioner, "
+                f"weighed by the squares of the gradient; {unread}"
             )
         if not self._sgd:
             return (
@@ -172,13 +174,13 @@ class Mobility:
     def _mean(
         self, preconditioner: Preconditioner, layer: Sequence[Parameter], groups: Mapping[int, Group]
     ) -> Tensor | None:
-        """Mean over the components of a layer, float32; None where nothing is known of any of its parameters."""
+        """Weighted mean over a layer's components, float32; None where nothing is known of any of its parameters."""
         found = []
         for parameter in layer:
             state, group = self.optimizer.state.get(parameter), groups.get(id(parameter))
             if state is None or group is None or not preconditioner.known(state):
                 continue
-            found.append(torch.stack(preconditioner.sum_and_count(state, group)))
+            found.append(torch.stack(preconditioner.weighted(state, group)))
         if not found:
             return None
         sums = torch.stack(found).sum(0)

@@ -28,20 +28,25 @@ class Preconditioner(NamedTuple):
     """p_i of every component of the parameter, a new tensor on its device; complex components are two."""
     least: str = ""
     """The setting that what grows with gradients begins with, in components that never had one; 0 without it."""
+    grows_like_gradients: bool = False
+    """Whether what grows is |g| itself instead of g²."""
 
     def known(self, state: State) -> bool:
         """Whether the optimizer has made a step with the parameter, as far as the host can tell without waiting."""
         # Adagrad has a state before its first step.
         return all(name in state for name in self.needs) and not _is_zero(state["step"])
 
-    def sum_and_count(self, state: State, group: Group) -> tuple[Tensor, Tensor]:
-        """Σ p_i and how many components that is, those left out that never had a gradient: scalars, float32.
+    def weighted(self, state: State, group: Group) -> tuple[Tensor, Tensor]:
+        """Σ p_i w_i and Σ w_i, scalars, float32: w_i is the mean square of g_i as the optimizer has it.
 
-        They would have 1/ε, of which a few tokens that never came would make the mobility of all.
+        What moves the parameters is Σ p_i g_i². A component whose gradient is nothing but rounding, as the bias of an
+        attention's keys, has a p_i of up to 1/ε, and would make the mean of all by itself.
         """
-        seen = _real(state[self.needs[1]]) > (group[self.least] if self.least else 0.0)
-        factors = torch.where(seen, self.factors(state, group), 0.0)
-        return factors.sum(dtype=torch.float32), seen.sum(dtype=torch.float32)
+        grown = _real(state[self.needs[1]]).float() - (group[self.least] if self.least else 0.0)
+        squares = grown.clamp_(min=0.0)
+        if self.grows_like_gradients:
+            squares = squares.square_()
+        return (self.factors(state, group).float() * squares).sum(), squares.sum()
 
 
 def preconditioner_of(optimizer: Optimizer) -> Preconditioner | None:
@@ -115,7 +120,7 @@ KINDS: tuple[tuple[type[Optimizer], Preconditioner], ...] = (
     (torch.optim.NAdam, Preconditioner(("step", "exp_avg_sq"), _adam)),
     (torch.optim.RAdam, Preconditioner(("step", "exp_avg_sq"), _radam)),
     (torch.optim.SparseAdam, Preconditioner(("step", "exp_avg_sq"), _sparse_adam)),
-    (torch.optim.Adamax, Preconditioner(("step", "exp_inf"), _adamax, "eps")),
+    (torch.optim.Adamax, Preconditioner(("step", "exp_inf"), _adamax, "eps", grows_like_gradients=True)),
     (torch.optim.Adagrad, Preconditioner(("step", "sum"), _adagrad, "initial_accumulator_value")),
     (torch.optim.Adadelta, Preconditioner(("step", "square_avg", "acc_delta"), _adadelta)),
     (torch.optim.RMSprop, Preconditioner(("step", "square_avg"), _rmsprop)),
