@@ -88,11 +88,9 @@ class ReservoirMeter:
         self._echo = epoch_echo(lags, None if replacement else family.dataset_size / batch_size)
         header = Header("", 0.0, family.name, family.layers, ensemble=family.ensemble, lags=lags)
         self._autocorrelation_dtype = row_dtype(AUTOCORRELATION, header)
-        # A side batch is drawn with replacement: it estimates the variance with divisor N, not N − 1.
-        factor = finite_population(
-            batch_size, family.dataset_size, replacement, variance="population" if side else "sample"
-        )
-        self._noise_factor = factor / batch_size
+        # A single sample has the population's variance, as a side batch drawn with replacement estimates it.
+        self._drawn = 1.0 if side else finite_population(batch_size, family.dataset_size, replacement)
+        """What is left of the noise of drawing from a finite data set."""
         self._rows = ReservoirRows(
             row_dtype(RESERVOIR, header),
             np.array([layer.size for layer in family.layers], dtype=np.float64),
@@ -118,8 +116,11 @@ class ReservoirMeter:
         """Whether this step is measured: then `gradient` should be asked for the noise."""
         return step % self.stride == 0 or self._full_due(step)
 
-    def observe(self, step: int, batch: Batch) -> None:
-        """Take in one step, after `gradient` and before the optimizer moves θ. Never synchronises the device."""
+    def observe(self, step: int, batch: Batch, indices: Tensor) -> None:
+        """Take in one step, after `gradient` and before the optimizer moves θ. Never synchronises the device.
+
+        indices: [K, b], those of `batch`.
+        """
         gradients = self._gradients()
         self._record(step, gradients)
         if not self.due(step):
@@ -133,7 +134,9 @@ class ReservoirMeter:
         source = self._side_batch() if self.batch_size == 1 else batch
         if source.noise is not None:
             # Only what is drawn from the data set knows the batch's size and the finite population.
-            figures["noise"] = source.noise * self._noise_factor
+            figures["noise"] = source.noise * (self._drawn / self.batch_size)
+            if source.sampled and self._drawn < 1:
+                figures["noise"] = figures["noise"] + (1 - self._drawn) * self._own_noise(gradients, indices)
             if source.sampler_noise is not None:
                 figures["noise"] = figures["noise"] + source.sampler_noise
         if self._full_due(step):
@@ -257,6 +260,14 @@ class ReservoirMeter:
         size = (self.family.ensemble, SIDE_BATCH)
         indices = torch.randint(self.family.dataset_size, size, generator=self._generator)
         return self._evaluate(indices.to(self._parameters[0][0].device), measure_noise=True)[0]
+
+    def _own_noise(self, gradients: Layers, indices: Tensor) -> Tensor:
+        """What the samples' own randomness adds to the variance of the mean over the batch, [K, L].
+
+        ½‖ḡ − ḡ′‖² of two gradients of the same samples: the data set is finite, what they draw is not.
+        """
+        _, again = self._evaluate(indices, measure_noise=False)
+        return _power_sum(_difference(gradients, again), 2) / 2
 
     def _evaluate(self, indices: Tensor, *, measure_noise: bool) -> tuple[Batch, Layers]:
         """A gradient beside the training: `.grad` and the state of the family's samplers are put back."""

@@ -107,7 +107,7 @@ class Training:
         batch = self.family.gradient(indices, measure_noise=self.meter.due(step))
         norm = member_norms([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         self.recorder.record(step, self._rate, batch, norm)
-        self.meter.observe(step, batch)
+        self.meter.observe(step, batch, indices)
         self.optimizer.step()
         self.meter.after_step(step, indices)
         self.step = step

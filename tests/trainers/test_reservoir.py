@@ -82,7 +82,7 @@ def train(
     family.optimizer.param_groups[0]["lr"] = rate
     for step in steps:
         indices = indices_of(family, meter.batch_size, replacement, generator)
-        meter.observe(step, family.gradient(indices, measure_noise=meter.due(step)))
+        meter.observe(step, family.gradient(indices, measure_noise=meter.due(step)), indices)
         with torch.no_grad():
             for parameter in family.module.parameters():
                 parameter -= rate * parameter.grad
@@ -164,7 +164,7 @@ def test_moments_of_the_noise_and_force_by_hand() -> None:
     family = Polynomial(0.5, ensemble=2)
     meter = meter_of(family, 3, replacement=True)
     indices = indices_of(family, 3, True, torch.Generator().manual_seed(5))
-    meter.observe(0, family.gradient(indices, measure_noise=True))
+    meter.observe(0, family.gradient(indices, measure_noise=True), indices)
     meter.after_step(0, indices)
     row = meter.drain()[0][0]
     force = torch.stack(list(family.full_gradient().values()), dim=1)
@@ -203,7 +203,7 @@ def test_noise_of_a_sampled_full_gradient_enters_neither_force_nor_temperature()
     generator = torch.Generator().manual_seed(8)
     for step in range(400):
         indices = indices_of(family, 4, True, generator)
-        meter.observe(step, family.gradient(indices, measure_noise=True))
+        meter.observe(step, family.gradient(indices, measure_noise=True), indices)
         meter.after_step(step, indices)
     rows, _ = meter.drain()
     squared = np.square(rows["force"].astype(float))
@@ -226,7 +226,7 @@ def test_mobility_is_the_optimizers_and_the_gap_is_for_plain_sgd(kind: str) -> N
     generator = torch.Generator().manual_seed(8)
     for step in range(20):
         indices = indices_of(family, 4, True, generator)
-        meter.observe(step, family.gradient(indices, measure_noise=True))
+        meter.observe(step, family.gradient(indices, measure_noise=True), indices)
         family.optimizer.step()
         meter.after_step(step, indices)
     rows, _ = meter.drain()
@@ -244,7 +244,7 @@ def test_mobility_is_the_optimizers_and_the_gap_is_for_plain_sgd(kind: str) -> N
         plain = Polynomial(0.5)
         other = meter_of(plain, 4, replacement=True)
         indices = indices_of(plain, 4, True, torch.Generator().manual_seed(8))
-        other.observe(0, plain.gradient(indices, measure_noise=True))
+        other.observe(0, plain.gradient(indices, measure_noise=True), indices)
         other.after_step(0, indices)
         np.testing.assert_allclose(rows["temperature"][0], 10 * other.drain()[0]["temperature"][0], rtol=1e-5)
 

@@ -26,12 +26,14 @@ class Batch:
     gradient covariance of each layer, Σ_i Var_sample(∂_i φ); None where it was not asked for or |b| = 1.
     sampler_noise: [K, L], the trace of the covariance that the model's own samples (chains) add to the gradient of the
     batch, whatever the batch's size; None for families whose gradient draws none.
+    sampled: each sample's gradient has randomness of its own (a z, a chain started at it), which `noise` holds as well.
     """
 
     loss: Tensor
     accuracy: Tensor
     noise: Tensor | None = None
     sampler_noise: Tensor | None = None
+    sampled: bool = False
 
 
 class PPM(Protocol):

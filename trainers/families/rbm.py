@@ -116,7 +116,8 @@ class RBMFamily:
             noise, sampler_noise = self._noise(*pairs, positive, negative)
         restored = torch.baddbmm(theta["visible_bias"].unsqueeze(1), hidden, theta["weights"].mT) > 0
         accuracy = (restored == (data > 0.5)).float().mean((1, 2))
-        return Batch(self._loss(theta, data, fields), accuracy, noise, sampler_noise)
+        loss = self._loss(theta, data, fields)
+        return Batch(loss, accuracy, noise, sampler_noise, sampled=not self._persistent)
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B: the whole data set against the model's moments, exact or from the measuring chains."""

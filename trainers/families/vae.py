@@ -119,7 +119,7 @@ class VAE:
             losses, outputs = self._losses(data)
             fill_gradients(self.module, losses)
             noise = None
-        return Batch(losses.detach().mean(1), self._pixels.accuracy(outputs.detach(), data), noise)
+        return Batch(losses.detach().mean(1), self._pixels.accuracy(outputs.detach(), data), noise, sampled=True)
 
     def full_gradient(self) -> dict[str, Tensor]:
         """∇U_B over the data set with one z for each sample: the noise of those z is left in it."""
