@@ -15,6 +15,8 @@ from thermotui.thermo.transition import Reading, Transition
 
 Parameters = dict[str, Tensor]
 
+LARGEST = 0.5
+"""Variance of Δφ above which exp(−Δφ) has too long a tail to be relied on."""
 WINDOW = 16
 """Past θ in the mixture of a single run."""
 
@@ -57,8 +59,7 @@ class Draws:
     def transition(self, parameters: Parameters) -> tuple[Transition, Reading]:
         """Work and heat since the remembered θ.
 
-        The work is the mean of Δφ + exp(−Δφ) − 1, which has the mean of Δφ, since <exp(−Δφ)> = 1, is never negative and
-        for small steps much less noisy.
+        The work is the mean of Δφ, by `less_noisy` where <exp(−Δφ)> = 1 holds.
         """
         old = self.samples
         before = self._phi_before
@@ -69,7 +70,7 @@ class Draws:
         self._phi_before = self._phi(parameters, known, self._samples)
         delta = carried - before
         transition = Transition(
-            work=delta + np.expm1(-delta) if self._unbiased else delta,
+            work=less_noisy(delta) if self._unbiased else delta,
             heat=self._phi_before - carried,
             work_half_variance=0.5 * delta.var(axis=1, ddof=1),
             effective_sample_size=np.full(len(delta), float(delta.shape[1])),
@@ -100,6 +101,28 @@ class Draws:
             past = np.stack([-self._phi(theta, of, samples)[0] for theta, of in self._window])
             reading = Reading(phi, phi + (-phi[0] - log_mixture(past))[None])
         return Reading(reading.entropy_conditional, reading.entropy_marginal, reading.l_info_upper, log_partition)
+
+
+def less_noisy(delta: Array) -> Array:
+    """Δφ + c(exp(−Δφ) − 1) of the draws [K, P]: of the same mean as Δφ, since <exp(−Δφ)> = 1, and less noise.
+
+    c = v/(exp(v) − 1), with the variance v of Δφ, leaves least where Δφ is Gaussian: next to nothing for small steps.
+    It is 0 beyond `LARGEST`, where a few draws, which may be missing, make up much of exp(−Δφ). Either half of the
+    draws takes the v of the other, so that the mean stays exact; with fewer than four it is Δφ itself.
+    """
+    count = delta.shape[1]
+    if count < 4:
+        return delta
+    halves = delta[:, : count // 2], delta[:, count // 2 :]
+    parts = []
+    for own, other in (halves, halves[::-1]):
+        variance = other.var(axis=1, ddof=1)
+        small = (variance > 0) & (variance <= LARGEST)
+        share = variance[small] / np.expm1(variance[small])
+        part = own.copy()
+        part[small] += share[:, None] * np.expm1(-own[small])
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
 
 
 def double(parameters: Mapping[str, torch.nn.Parameter | Tensor]) -> Parameters:
