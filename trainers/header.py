@@ -15,6 +15,7 @@ import torch
 
 from thermotui.runlog.schema import Header
 from trainers.config import TrainConfig, flat
+from trainers.families.options import RBMOptions
 from trainers.families.ppm import PPM
 
 LAGS = 16
@@ -59,13 +60,13 @@ def make_header(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        notes=(*_notes(family, config), *notes),
+        notes=(*_notes(family, config, options), *notes),
         host=socket.gethostname(),
         pid=os.getpid(),
     )
 
 
-def _notes(family: PPM, config: TrainConfig) -> tuple[str, ...]:
+def _notes(family: PPM, config: TrainConfig, options: Any) -> tuple[str, ...]:
     notes = [
         f"accuracy: {family.accuracy_name}.",
         "Standard errors are those of the probe inputs or samples at the members' θ; the spread over the members is in "
@@ -78,5 +79,10 @@ def _notes(family: PPM, config: TrainConfig) -> tuple[str, ...]:
     else:
         notes.append(
             f"Members differ by data ({config.subsets} subsets) and seed: L-info is I(X;Θ) = I(X;B) + I(X;Θ|B)."
+        )
+    if isinstance(options, RBMOptions) and not options.persistent:
+        notes.append(
+            "Chains that start at the data (CD) give a gradient that is not the likelihood's: temperature_full, force, "
+            "force_max and signal_to_noise are against the likelihood's and hold the difference; temperature does not."
         )
     return tuple(notes)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from trainers.config import resolve
+from trainers.header import make_header
 from trainers.training import Training
 
 
@@ -63,3 +64,12 @@ def test_what_samples_draw_themselves_is_no_finite_population(family: str, batch
         error = measured.std(ddof=1) / np.sqrt(len(rows)) + 0.01 * direct.mean()
         assert abs(measured.mean() - direct.mean()) < 4 * error, (index, measured.mean() / direct.mean())
         assert error < 0.05 * direct.mean()
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_the_header_says_that_contrastive_divergence_has_another_gradient(persistent: bool) -> None:
+    values = {"data": "bars-and-stripes", "hidden": 3, "persistent": persistent, "probe_size": 16, "device": "cpu"}
+    config, options = resolve("rbm", values)
+    family = Training("rbm", config, options).family
+    header = make_header(family, config, options, estimator="", detectors={})
+    assert any("(CD)" in note for note in header.notes) != persistent
