@@ -13,6 +13,7 @@ from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import Layer
 from thermotui.tui.charts.axes import read_out
 from thermotui.tui.charts.chart import Chart
+from thermotui.tui.widgets.table import Table
 
 SAMPLE_RUNS = Path(__file__).parents[2] / "sample_runs"
 
@@ -44,6 +45,26 @@ async def test_the_evidence_of_an_alert_is_in_sight_at_80_by_24() -> None:
         assert "autocorrelation -0.30 at lag 1" in said
         assert said.count("p = ") == 1
         assert "the reservoir assumption does not hold here." in said
+
+
+async def test_only_an_alert_that_breaks_an_interval_speaks_against_the_reservoir(tmp_path: Path) -> None:
+    writer = scripted.live_log(tmp_path / "cooling.h5", rows=100)
+    scripted.write_alert(writer, "temperature_drift", 0, 10, 50, severity="minor")
+    scripted.write_alert(writer, "temperature_drift", 1, 10, 50, severity="warning")
+    scripted.write_alert(writer, "not_yet_invented", 2, 10, 50, severity="warning")
+    writer.close("finished")
+    async with screen([tmp_path], size=(160, 48)) as pilot:
+        said = {}
+        await press(pilot, "5")
+        for _ in range(3):
+            row = pilot.app.screen.query_one("#alerts", Table).cursor
+            said[row.split("/")[0], row.split("/")[1]] = "does not hold here" in text_of(pilot)
+            await press(pilot, "down")
+    assert said == {
+        ("temperature_drift", "0"): False,
+        ("temperature_drift", "1"): True,
+        ("not_yet_invented", "2"): False,
+    }
 
 
 async def test_no_number_of_the_balance_is_cut_at_80_by_24() -> None:

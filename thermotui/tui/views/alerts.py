@@ -14,6 +14,7 @@ from thermotui.analysis.format import printable, words_of
 from thermotui.analysis.panels import PANELS, fields_of
 from thermotui.analysis.snapshot import Query
 from thermotui.detect.alert import KINDS, Alert
+from thermotui.detect.intervals import breaks_interval
 from thermotui.tui.attention import acknowledgement, alert_key
 from thermotui.tui.charts.chart import Chart
 from thermotui.tui.charts.view import StepView
@@ -164,7 +165,7 @@ class AlertsView(View):
         if alert is not None and self.snapshot is not None:
             known = KINDS.get(alert.kind)
             meaning = known.description if known else "of a kind that this version does not know"
-            breaks = "; the reservoir assumption does not hold here" if known and known.breaks_interval else ""
+            breaks = "; the reservoir assumption does not hold here" if known and breaks_interval(alert) else ""
             where = layer_name(self.snapshot.header, alert.layer)
             # The evidence first: it is what differs between two alerts of a kind.
             text = f"{where}, steps {span_text(alert)}: {evidence(alert)}\n{meaning}{breaks}."
