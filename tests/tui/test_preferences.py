@@ -11,9 +11,10 @@ from textual.theme import Theme
 
 from tests.tui.driving import main_screen, press, screen, text_of
 from thermotui.errors import InputError
-from thermotui.tui.actions import key_table
+from thermotui.tui.actions import ACTIONS, key_table, key_text
 from thermotui.tui.charts.palette import from_variables
 from thermotui.tui.charts.roles import ROLES
+from thermotui.tui.dialogs.panel_chooser import PanelChooser
 from thermotui.tui.preferences import Preferences, load_preferences, preferences_file
 from thermotui.tui.session import Session, load_session, save_session, session_file
 from thermotui.tui.themes import THEMES, all_themes, fitting_theme
@@ -31,10 +32,10 @@ def test_no_file_no_preferences() -> None:
 
 
 def test_keys_and_themes_are_read() -> None:
-    file = write('theme = "mine"\n[keys]\npause = "P"\nfilter_runs = ["/", "F"]\n[themes.mine]\nseries-1 = "#ff8800"\n')
+    file = write('theme = "mine"\n[keys]\npause = "P"\nfilter_runs = ["/", "V"]\n[themes.mine]\nseries-1 = "#ff8800"\n')
     loaded = load_preferences(file)
     assert loaded.theme == "mine"
-    assert loaded.keys == {"pause": "P", "filter_runs": "slash,F"}
+    assert loaded.keys == {"pause": "P", "filter_runs": "slash,V"}
     mine = all_themes(loaded.themes)["mine"]
     assert from_variables(mine.variables, dark=True).colours["series_1"] == "#ff8800"
 
@@ -47,6 +48,14 @@ def test_keys_and_themes_are_read() -> None:
         ("theme = 3", "theme must be the name"),
         ('[keys]\nexplode = "x"', "explode: there is no such action"),
         ("[keys]\npause = 3", "pause: must be a key"),
+        ('[keys]\npause = "q"', "pause: 'q' is the key of quit too"),
+        ('[keys]\npause = ["P", "?"]', "pause: '\\?' is the key of help too"),
+        ('[keys]\npause = "P"\nquit = "P"', "pause: 'P' is the key of quit too"),
+        ('[keys]\npause = "ctrl+nope"', "pause: there is no key 'ctrl\\+nope'"),
+        ('[keys]\npause = "Space"', "there is no key 'Space'"),
+        ('[keys]\npause = "shift+p"', "there is no key 'shift\\+p'"),
+        ('[keys]\npause = "ctrl+"', "there is no key 'ctrl\\+'"),
+        ('[keys]\npause = "a,b"', "there is no key 'a,b'"),
         ("keys = 3", r"\[keys\] must be a table"),
         ("themes = 3", r"\[themes\] must be a table"),
         ("[themes]\nmine = 3", "must be a table of colours"),
@@ -95,6 +104,31 @@ async def test_a_remapped_key_works_and_the_old_one_does_not(finished: Path) -> 
         await pilot.press("question_mark")
         await pilot.pause()
         assert re.search(r"9 +Show the layers view", text_of(pilot))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("pageup", "pageup"), ("f5", "f5"), ("!", "exclamation_mark"), (" ", "space"), ("ctrl+p", "ctrl+p"),
+     ("shift+ctrl+up", "ctrl+shift+up"), ("alt+/", "alt+slash"), ("at", "at"), ("ä", "ä")],
+)  # fmt: skip
+def test_keys_are_named_as_they_come_from_a_terminal(given: str, name: str) -> None:
+    assert load_preferences(write(f'[keys]\npause = "{given}"')).keys == {"pause": name}
+
+
+def test_every_key_of_the_program_is_one_that_may_be_chosen() -> None:
+    lines = (f"{action.name} = {json.dumps(key_text(action.keys).split())}" for action in ACTIONS)
+    file = write("[keys]\n" + "\n".join(lines))
+    assert load_preferences(file).keys == {action.name: ",".join(action.keys) for action in ACTIONS}
+
+
+async def test_two_keys_are_swapped_and_the_screen_names_the_new_ones(finished: Path) -> None:
+    file = write('[keys]\nquit = "p"\nchoose_panels = "q"\nhelp = "H"')
+    async with screen([finished], preferences=load_preferences(file)) as pilot:
+        assert text_of(pilot).splitlines()[-1].endswith("1–7: views  H: help  p: quit")
+        await press(pilot, "q")
+        assert isinstance(pilot.app.screen, PanelChooser)
+        await press(pilot, "escape", "p")
+        assert pilot.app.return_code == 0
 
 
 def test_a_session_is_kept_by_workspace(tmp_path: Path) -> None:

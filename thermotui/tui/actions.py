@@ -5,6 +5,7 @@ No key here is taken by tmux or screen (ctrl+b, ctrl+a), by a shell or by the te
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Group = Literal["Views", "Runs", "Charts", "Panels", "Alerts", "Take away", "Screen"]
@@ -100,9 +101,24 @@ SYMBOLS = {
 }
 
 
+def keys_of(name: str, own: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys of an action; `own` are those that one has chosen, by action, as Textual's keymaps have them."""
+    return tuple(own[name].split(",")) if name in own else BY_NAME[name].keys
+
+
 def key_text(keys: tuple[str, ...]) -> str:
     """The keys as a person reads them: `+ =`."""
     return " ".join(SYMBOLS.get(key, key) for key in keys)
+
+
+def hints(own: Mapping[str, str]) -> tuple[str, ...]:
+    """The keys that the screen names all the time; `own` as for `keys_of`."""
+    first = {name: key_text(keys_of(name, own)[:1]) for name in ("view_overview", "view_log", "help", "quit")}
+    return (
+        f"{first['view_overview']}–{first['view_log']}: views",
+        f"{first['help']}: help",
+        f"{first['quit']}: quit",
+    )
 
 
 def key_table() -> str:

@@ -26,7 +26,7 @@ from textual.screen import Screen
 
 from thermotui.analysis.memory import give_back_free_pages
 from thermotui.analysis.snapshot import Tick
-from thermotui.tui.actions import ACTIONS
+from thermotui.tui.actions import ACTIONS, hints
 from thermotui.tui.ascii_driver import ascii_driver
 from thermotui.tui.caches import MAXIMUM_ENTRIES, empty_caches, empty_large_widget_caches
 from thermotui.tui.charts.raster import Mode
@@ -85,12 +85,16 @@ class WatchApp(App[None]):
         self._resized = False
         """Whether the terminal has got another size since what it left behind was last tidied up."""
         self.poller = poller
-        session = self.settings.session
+        session, preferences = self.settings.session, self.settings.preferences
         self.main = MainScreen(
-            session.view, self._first_look(session), self.settings.save_to, poller.mailbox.take, poller
+            session.view,
+            self._first_look(session),
+            self.settings.save_to,
+            poller.mailbox.take,
+            poller,
+            hints(preferences.keys),
         )
         self.main.restore(session)
-        preferences = self.settings.preferences
         self._themes = all_themes(preferences.themes)
         for theme in self._themes.values():
             self.register_theme(theme)

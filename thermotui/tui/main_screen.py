@@ -77,10 +77,20 @@ class MainScreen(RunScreen):
         """The screen can show what is read."""
 
     def __init__(
-        self, view: str, look: Look, save_to: Path, waiting: Callable[[], Tick | None], answers: Answers
+        self,
+        view: str,
+        look: Look,
+        save_to: Path,
+        waiting: Callable[[], Tick | None],
+        answers: Answers,
+        hints: tuple[str, ...],
     ) -> None:
-        """waiting: gives what has been read by the time that the screen is first drawn. answers: who is asked."""
+        """waiting: gives what has been read by the time that the screen is first drawn. answers: who is asked.
+
+        hints: what the status line ends with.
+        """
         super().__init__(view, save_to)
+        self._hints = hints
         self._answers = answers
         self._looking_ahead = self._drawing_ahead = False
         self._pictures = PicturesAhead(answers)
@@ -285,7 +295,7 @@ class MainScreen(RunScreen):
         scale = "" if self.look.scale == "own" else f"{self.look.scale} scale"
         smooth = f"smoothed over {self.look.smoothing} rows" if self.look.smoothing else ""
         status = self.query_one("#status", Line)
-        named = (self.stage.name_shown, how, where, scale, smooth, words, "1–7: views", "?: help", "q: quit")
+        named = (self.stage.name_shown, how, where, scale, smooth, words, *self._hints)
         status.parts = tuple(part for part in named if part)
 
     def on_resize(self, event: Resize) -> None:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from thermotui.tui.actions import ACTIONS, key_text
+from thermotui.tui.actions import ACTIONS, key_text, keys_of
 from thermotui.tui.dialogs.dialog import Dialog
 
 LEGEND = """\
@@ -27,8 +27,7 @@ def help_lines(keys: Mapping[str, str]) -> Iterator[str]:
         if action.group != group:
             yield from ("", action.group) if group else (action.group,)
             group = action.group
-        own = keys.get(action.name)
-        shown = key_text(tuple(own.split(",")) if own else action.keys)
+        shown = key_text(keys_of(action.name, keys))
         yield f"  {shown:14} {action.title}"
 
 
