@@ -47,6 +47,33 @@ def test_a_plain_frame_in_ascii(log: Path) -> None:
     assert run("--once", str(log), PYTHONIOENCODING="ascii").stdout.isascii()
 
 
+@pytest.mark.parametrize(
+    ("environment", "unicode"),
+    [
+        ({"LC_ALL": "C"}, False),
+        ({"LC_ALL": "POSIX"}, False),
+        ({"LANG": "C"}, False),
+        ({"LANG": "C", "PYTHONCOERCECLOCALE": "0"}, False),
+        ({"LC_ALL": "C", "LANG": "C.UTF-8"}, False),
+        ({"LC_ALL": "C", "PYTHONUTF8": "1"}, True),
+        ({"LANG": "C", "PYTHONIOENCODING": "utf-8"}, True),
+        ({"LANG": "C.UTF-8", "PYTHONIOENCODING": "ascii"}, False),
+        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, True),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, True),
+        ({"LANG": "C.UTF-8"}, True),
+        ({}, True),
+    ],
+)
+def test_the_locale_decides_on_ascii(log: Path, environment: dict[str, str], unicode: bool) -> None:
+    decided = ("LC_ALL", "LC_CTYPE", "LANG", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
+    kept = {name: value for name, value in os.environ.items() if name not in decided}
+    result = subprocess.run(
+        [sys.executable, "-m", "thermotui", "watch", "--once", str(log)],
+        capture_output=True, timeout=60, check=True, env=kept | {"COLUMNS": "100"} | environment,
+    )  # fmt: skip
+    assert result.stdout.isascii() != unicode
+
+
 def test_json_has_the_schemas_names_and_every_error(log: Path) -> None:
     result = run("--json", str(log))
     assert result.returncode == 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FIRST_LOOK = 1.0
 """Seconds to wait for the first look at the logs: where none can be read, no screen is opened."""
 LOW_BANDWIDTH_INTERVAL = 5.0
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+"""What Python sets LC_CTYPE to where the locale is C (PEP 538)."""
 SWITCH_INTERVAL = 0.0005
 """Seconds that the thread which takes what was read waits, piece by piece, for the one that draws."""
 
@@ -58,8 +60,17 @@ def places_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def writes_unicode() -> bool:
-    """Whether the terminal's encoding has more than ASCII."""
-    return "utf" in (sys.stdout.encoding or "").lower()
+    """Whether standard output and the locale have more than ASCII; a locale that is not set at all is taken to have.
+
+    Python encodes in UTF-8 in the C locale too, and then says LC_CTYPE=C.UTF-8 itself: the locale asked for is older.
+    """
+    if "utf" not in (sys.stdout.encoding or "").lower():
+        return False
+    asked = os.environ
+    if asked.get("PYTHONUTF8") == "1" or "utf" in asked.get("PYTHONIOENCODING", "").lower():
+        return True
+    category = "" if sys.flags.utf8_mode and asked.get("LC_CTYPE") in COERCED else asked.get("LC_CTYPE")
+    return (asked.get("LC_ALL") or category or asked.get("LANG")) not in ("C", "POSIX")
 
 
 def open_screen(request: Request) -> None:
