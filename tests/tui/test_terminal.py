@@ -38,12 +38,11 @@ def test_sixteen_colours_and_ascii_at_80_by_24(finished: Path) -> None:
 
 
 def test_no_color_sends_no_colour(finished: Path) -> None:
-    with watching(str(finished), "--fresh", NO_COLOR="1") as terminal:
+    with watching(str(finished), "--fresh", NO_COLOR="1", COLORTERM="truecolor") as terminal:
         terminal.wait_for("loss spike")
         terminal.read(0.5)
-        colours = {tuple(re.findall(rb"\d+", match)) for match in re.findall(rb"\x1b\[[0-9;]*m", terminal.raw)}
-        greys = {code[i + 2 : i + 5] for code in colours for i in range(len(code)) if code[i : i + 2] == (b"38", b"2")}
-        assert all(len(set(grey)) == 1 for grey in greys)
+        greys = set(re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)", terminal.raw))
+        assert greys and all(len(set(grey)) == 1 for grey in greys), greys
         terminal.press("q")
         assert terminal.wait_for_end() == 0
 

@@ -56,8 +56,8 @@ class Line(CellWidget):
         """The text in the first row."""
         width = self.size.width
         if y > 0:
-            return Strip.blank(width, self.rich_style)
-        return Strip([Segment(self.text(), self.rich_style)]).adjust_cell_length(width)
+            return Strip.blank(width, self._style(0, 0))
+        return Strip([Segment(self.text(), self._style(0, 0))]).adjust_cell_length(width)
 
     def _rows(self, first: int, stop: int, width: int) -> list[Strip]:
         return [self.render_line(y) for y in range(first, stop)]
