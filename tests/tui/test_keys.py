@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import tests.tui.keys.screen  # noqa: F401
 from tests.tui.driving import press, screen
 from tests.tui.keys.checking import CHECKS, Check
 from thermotui.tui.actions import ACTIONS, BY_NAME, SYMBOLS
+from thermotui.tui.chart_screen import SMOOTHINGS
 from thermotui.tui.charts.chart import Chart
 
 
@@ -43,6 +45,11 @@ def test_no_key_that_a_multiplexer_or_a_shell_takes() -> None:
 def test_no_key_twice() -> None:
     keys = [each for action in ACTIONS for each in action.keys]
     assert len(keys) == len(set(keys))
+
+
+def test_the_help_tells_every_smoothing() -> None:
+    told = re.findall(r"\d[\d,]*", BY_NAME["smooth"].title)
+    assert [int(number.replace(",", "")) for number in told] == list(SMOOTHINGS[1:])
 
 
 async def test_enter_on_an_alert_shows_its_interval_on_every_chart(finished: Path) -> None:

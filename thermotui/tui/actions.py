@@ -56,7 +56,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("cursor_off", ("c",), "Switch the cursor on or off", "Charts"),
     Action("scale", ("L",), "Scale: each quantity's own, linear, log or symmetric log", "Charts"),
     Action("glyphs", ("g",), "Braille, blocks or ASCII", "Charts"),
-    Action("smooth", ("w",), "Smoothing: none, light or strong", "Charts"),
+    Action("smooth", ("w",), "Smoothing: none, or over 16, 128 or 1,024 rows", "Charts"),
     Action("align", ("x",), "Align runs by step or by time", "Charts"),
     Action("pause", ("space",), "Pause, or follow the run", "Charts"),
     Action("next_panel", ("tab",), "Next panel", "Panels", "app.focus_next"),
