@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from textual.events import Click
+from textual.geometry import Region
 from textual.widgets import Input
 
 from tests.tui.driving import main_screen, press, screen, until
@@ -27,6 +28,15 @@ async def test_two_clicks_beside_the_palette_leave_the_screen_below_open(finishe
             )
         await pilot.pause()
         assert pilot.app.screen is below
+
+
+async def test_what_a_key_does_stays_beside_the_keys_where_it_takes_two_lines(finished: Path) -> None:
+    async with screen([finished], size=(140, 40)) as pilot:
+        await press(pilot, key("help"))
+        keys = pilot.app.screen.query_one("#keys")
+        lines = [strip.text.rstrip() for strip in keys.render_lines(Region(0, 0, *keys.size))]
+        first = next(index for index, line in enumerate(lines) if line.split()[:1] == [key("snooze")])
+        assert lines[first].index("Snooze") == len(lines[first + 1]) - len(lines[first + 1].lstrip())
 
 
 async def test_the_palette_is_deaf_once_it_is_closed(finished: Path) -> None:

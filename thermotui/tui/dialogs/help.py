@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
@@ -20,15 +22,20 @@ largest value of a column, so that no spike is lost. ═ on the axis: a valid re
 """
 
 
-def help_lines(keys: Mapping[str, str]) -> Iterator[str]:
+def key_list(keys: Mapping[str, str]) -> Table:
     """The keys by group; `keys` are those of one's own, by action."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(min_width=16, no_wrap=True)
+    table.add_column()
     group = ""
     for action in ACTIONS:
         if action.group != group:
-            yield from ("", action.group) if group else (action.group,)
+            if group:
+                table.add_row()
+            table.add_row(action.group)
             group = action.group
-        shown = key_text(keys_of(action.name, keys))
-        yield f"  {shown:14} {action.title}"
+        table.add_row(Text(f"  {key_text(keys_of(action.name, keys))}"), action.title)
+    return table
 
 
 class HelpScreen(Dialog[None]):
@@ -50,4 +57,5 @@ class HelpScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Keys, then what the charts mean."""
         with VerticalScroll():
-            yield Static("\n".join(help_lines(self._keys)) + "\n\n" + LEGEND, markup=False)
+            yield Static(key_list(self._keys), id="keys")
+            yield Static("\n" + LEGEND, markup=False)
