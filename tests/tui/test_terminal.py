@@ -147,6 +147,13 @@ def test_one_sentence_and_status_2(tmp_path: Path, name: str, content: object, s
     assert b"\x1b[?1049h" not in terminal.raw
 
 
+def test_a_dumb_terminal_gets_a_sentence_and_no_escape_sequence(finished: Path) -> None:
+    with watching(str(finished), TERM="dumb") as terminal:
+        assert terminal.wait_for_end() == 2
+    assert b"--once" in terminal.raw
+    assert b"\x1b" not in terminal.raw
+
+
 def test_a_killed_writer_is_said_and_every_flushed_row_shown(tmp_path: Path) -> None:
     path = tmp_path / "killed.h5"
     script = (

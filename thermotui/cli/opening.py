@@ -78,6 +78,10 @@ def open_screen(request: Request) -> None:
     places = places_of(request.paths)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError("the screen needs a terminal; for scripts there are --once and --json")
+    if os.environ.get("TERM") in ("dumb", "unknown"):
+        raise InputError(
+            f"TERM={os.environ['TERM']}: the screen needs more of a terminal; for this one there is --once"
+        )
     if 0 in os.get_terminal_size(sys.stdout.fileno()):
         # Textual and rich each take a size of their own for none, and resize one another for ever.
         raise InputError("the terminal says that it has no size; give it one, such as: stty rows 24 cols 80")
