@@ -130,6 +130,14 @@ def test_an_undisturbed_run_passes() -> None:
     assert found["valid_intervals"]
 
 
+def test_the_table_says_what_the_errors_of_gains_are(csv: Path) -> None:
+    def told(file: Path) -> bool:
+        return "the errors at both ends, added" in " ".join(RUNNER.invoke(app, [str(file)]).stdout.split())
+
+    assert told(SAMPLES / "softmax-batch-10.h5")
+    assert not told(csv), "which has none"
+
+
 def test_fail_on_names_the_kinds_that_fail(csv: Path) -> None:
     assert scanned(csv, "--fail-on", "divergence")[0] == 0
     assert scanned(csv, "--fail-on", "none")[0] == 0

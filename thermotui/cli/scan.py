@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Valid: no alert speaks against the reservoir assumption. T may still change slowly: p is the chance of "
-    "temperatures as uneven as these were T constant.\n"
+    "temperatures as uneven as these were T constant. The ± of heat, EP and L-info is a bound: the errors at both "
+    "ends, added.\n"
 )
 
 app = typer.Typer(add_completion=False)
