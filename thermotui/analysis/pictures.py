@@ -11,7 +11,7 @@ import numpy as np
 from thermotui.analysis.monitoring import AlertFollower
 from thermotui.analysis.panels import PANELS, Panel
 from thermotui.detect.alert import KINDS, Alert
-from thermotui.detect.intervals import Interval
+from thermotui.detect.intervals import Interval, breaks_interval
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.selection import new_output
 from thermotui.runlog.reader import RunLogReader
@@ -139,5 +139,5 @@ def _draw_intervals(axes: Axes, valid: Sequence[Interval], alerts: Sequence[Aler
     for interval in valid:
         if interval.layer == -1:
             axes.plot([interval.start, interval.end], [0, 0], transform=foot, color="tab:green", linewidth=4)
-    starts = [alert.start for alert in alerts if alert.kind in KINDS and KINDS[alert.kind].breaks_interval]
+    starts = [alert.start for alert in alerts if alert.kind in KINDS and breaks_interval(alert)]
     axes.plot(starts, [0.02] * len(starts), "^", transform=foot, color="tab:red", markersize=4)
