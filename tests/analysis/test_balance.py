@@ -80,3 +80,41 @@ def test_an_interval_shows_gains() -> None:
     heat = next(figure for figure in sheet.figures if figure.name == "heat")
     assert heat.value == -5.0
     assert heat.standard_error == pytest.approx(0.2)
+
+
+def interval_efficiency(header: Header = HEADER, **changes: float) -> tuple[float, float] | None:
+    """Value and error of the efficiency from step 50, of Σ_ign 0.5 and M-info 4 gained till then, to step 100."""
+    gains = {"ep_ignorance": 0.6, "m_info": 6.0, "m_info_se": 0.2, "ep_ignorance_se": 0.03, "learning_efficiency": 0.1}
+    first = row(50, m_info_se=0.1, ep_ignorance_se=0.02, learning_efficiency=0.125)
+    sheet = balance_between(header, first, row(100, **(gains | changes)))
+    found = {figure.name: (figure.value, figure.standard_error) for figure in sheet.figures}
+    return found.get("learning_efficiency")
+
+
+def test_the_efficiency_of_an_interval_is_that_of_its_gains() -> None:
+    # 0.1 ± 0.05 nats learnt of 2 ± 0.3 memorised.
+    assert interval_efficiency() == pytest.approx((0.05, (0.05 + 0.05 * 0.3) / 2.0))
+    assert interval_efficiency(ep_ignorance=0.4) == pytest.approx((-0.05, (0.05 + 0.05 * 0.3) / 2.0))
+
+
+def test_the_efficiency_of_an_interval_of_exact_figures_is_exact() -> None:
+    exact = replace(HEADER, figures={"m_info": "exact", "ep_ignorance": "exact"})
+    assert interval_efficiency(exact) == pytest.approx((0.05, 0.0))
+
+
+def test_without_an_error_there_is_still_the_efficiency_of_an_interval() -> None:
+    found = interval_efficiency(m_info_se=math.nan)
+    assert found is not None and found[0] == pytest.approx(0.05) and math.isnan(found[1])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"m_info": 4.8}, {"m_info": 3.0}, {"m_info": 4.0}, {"m_info": math.nan}, {"ep_ignorance": math.nan}]
+)
+def test_where_m_info_is_not_clear_of_its_error_an_interval_has_no_efficiency(changes: dict[str, float]) -> None:
+    assert interval_efficiency(**changes) is None
+
+
+def test_since_step_0_the_efficiency_is_the_logged_one() -> None:
+    sheet = balance_between(HEADER, row(0), row(100, learning_efficiency=0.125, learning_efficiency_se=0.01))
+    efficiency = next(figure for figure in sheet.figures if figure.name == "learning_efficiency")
+    assert (efficiency.value, efficiency.standard_error) == (0.125, pytest.approx(0.01))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from thermotui.runlog.schema import THERMO, Header
+from thermotui.thermo.ledger import EFFICIENCY_ERRORS
 
 if TYPE_CHECKING:
     from thermotui.runlog.reader import RunLogReader
@@ -94,16 +95,15 @@ def balance_sheet(log: RunLogReader) -> BalanceSheet | None:
 
 
 def balance_between(header: Header, first: np.void, last: np.void) -> BalanceSheet:
-    """The balance of the interval between two rows of `thermo`: totals as gains, entropies and L-info as values.
+    """The balance of the interval between two rows of `thermo`: totals as gains and the efficiency as that of these
+    gains, entropies and L-info as values.
 
-    With the first row of a log as `first` the totals are those since step 0.
+    With row 0 of a run as `first` the totals are those since step 0.
     """
-    if int(first["step"]) == 0:
-        figures = tuple(_figure(header, name, last) for name in FIGURES)
-    else:
-        figures = tuple(
-            _gain(header, name, first, last) if name in TOTALS else _figure(header, name, last) for name in FIGURES
-        )
+    since_step_0 = int(first["step"]) == 0
+    figures = tuple(
+        _figure(header, name, last) if since_step_0 else _of_interval(header, name, first, last) for name in FIGURES
+    )
     return BalanceSheet(
         step=int(last["step"]),
         stride=header.stride,
@@ -120,6 +120,28 @@ def _figure(header: Header, name: str, row: np.void) -> Figure:
     kind = header.figures.get(name, "estimate")
     error = 0.0 if kind == "exact" else float(row[f"{name}_se"])
     return Figure(name, float(row[name]), error, field.unit, kind, field.description)
+
+
+def _of_interval(header: Header, name: str, first: np.void, last: np.void) -> Figure:
+    if name == "learning_efficiency":
+        return _efficiency(header, first, last)
+    return _gain(header, name, first, last) if name in TOTALS else _figure(header, name, last)
+
+
+def _efficiency(header: Header, first: np.void, last: np.void) -> Figure:
+    """L-info gained / M-info gained from `first` to `last`: ΔΣ_ign / ΔM, as Σ_ign is the L-info gained since step 0.
+
+    NaN unless ΔM stands clear of its error and of rounding. The error (σ_I + |efficiency| σ_M) / ΔM bounds what the
+    gains' errors leave, which are bounds themselves and correlated in unknown measure.
+    """
+    learnt, memorised = (_gain(header, name, first, last) for name in ("ep_ignorance", "m_info"))
+    known = memorised.standard_error if math.isfinite(memorised.standard_error) else 0.0
+    shown = _figure(header, "learning_efficiency", last)
+    if not memorised.value > max(ROUNDING, EFFICIENCY_ERRORS * known):
+        return shown._replace(value=math.nan, standard_error=math.nan)
+    value = learnt.value / memorised.value
+    error = (learnt.standard_error + abs(value) * memorised.standard_error) / memorised.value
+    return shown._replace(value=value, standard_error=error)
 
 
 def _gain(header: Header, name: str, first: np.void, last: np.void) -> Figure:
