@@ -63,3 +63,19 @@ def test_of_many_alerts_the_gravest_are_shown_and_the_rest_counted(
     said = capsys.readouterr().out
     assert "2 alerts, the 1 gravest and latest of them" in said
     assert ("loss_spike" in said) != ("temperature_jump" in said)
+
+
+def test_errors_of_mean_temperatures_that_are_bounds_are_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = [scripted.scripted_log(tmp_path / f"{varies}.h5", ensemble_varies=varies) for varies in ("data", "seed")]
+    said = []
+    for log in logs:
+        inspect(log)
+        said.append("upper bounds" in " ".join(capsys.readouterr().out.split()))
+    assert said == [True, False]
+    first, second = (inspect_run(log) for log in logs)
+    assert to_json(first)["temperatures"][0]["errors_bound"] is True
+    (remark,) = [remark for remark in compare_runs([first, second]).remarks if "upper bounds" in remark]
+    assert "data.h5" in remark and "seed.h5" not in remark
+    assert not any("upper bounds" in remark for remark in compare_runs([second, second]).remarks)

@@ -14,9 +14,9 @@ from thermotui.runlog.schema import Header, Layer
 from thermotui.runlog.writer import RunLogWriter
 
 
-def temperatures(path: Path, values: np.ndarray, errors: np.ndarray) -> LayerTemperature:
+def temperatures(path: Path, values: np.ndarray, errors: np.ndarray, **ensemble: object) -> LayerTemperature:
     """What a log of these measurements [rows] of its only layer says; the force is measured every eighth row."""
-    header = Header("r", 0.0, "softmax", (Layer("0", 4),))
+    header = Header("r", 0.0, "softmax", (Layer("0", 4),), **ensemble)
     with RunLogWriter.create(path, header) as writer:
         for step, (value, error) in enumerate(zip(values, errors, strict=True)):
             force = float(step) if step % 8 == 0 else math.nan
@@ -42,6 +42,33 @@ def test_the_error_of_a_mean_is_that_of_independent_measurements(tmp_path: Path)
     assert found.relative_change_se == pytest.approx(
         late / early * math.hypot(relative[0] / late, relative[1] / early), rel=1e-5
     )
+
+
+def measured_ensemble(path: Path, seed: int, varies: str, *, members: int = 8, rows: int = 300) -> LayerTemperature:
+    """Of members at 1 ± 0.2 if each has data of its own, else at 1, measured with noise of 0.1."""
+    generator = np.random.default_rng(seed)
+    persistent = 0.2 * generator.standard_normal(members) if varies == "data" else np.zeros(members)
+    drawn = 1.0 + persistent + 0.1 * generator.standard_normal((rows, members))
+    errors = drawn.std(axis=1, ddof=1) / math.sqrt(members)
+    return temperatures(path, drawn.mean(axis=1), errors, ensemble=members, ensemble_varies=varies)
+
+
+@pytest.mark.parametrize(("varies", "least", "most"), [("data", 0.6, 1.2), ("seed", 0.7, 1.3)])
+def test_means_of_ensembles_scatter_by_their_errors(tmp_path: Path, varies: str, least: float, most: float) -> None:
+    found = [measured_ensemble(tmp_path / f"{seed}.h5", seed, varies) for seed in range(40)]
+    scatter = np.std([each.mean for each in found], ddof=1)
+    assert least < scatter / np.mean([each.mean_se for each in found]) < most
+    deviations = [abs(each.relative_change - 1.0) / each.relative_change_se for each in found]
+    assert max(deviations) < 4.0
+    assert {each.errors_bound for each in found} == {varies == "data"}
+
+
+def test_the_error_of_members_with_data_of_their_own_does_not_average_away(tmp_path: Path) -> None:
+    values, errors = drawn(5_000)
+    found = temperatures(tmp_path / "run.h5", values, errors, ensemble=8, ensemble_varies="data")
+    assert found.mean_se == pytest.approx(errors.mean(), rel=1e-4)
+    alone = temperatures(tmp_path / "alone.h5", values, errors, ensemble=1, ensemble_varies="data")
+    assert alone.mean_se < found.mean_se / 10 and not alone.errors_bound
 
 
 def test_over_rollups_the_error_is_never_too_small(tmp_path: Path) -> None:

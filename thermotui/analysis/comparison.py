@@ -34,7 +34,10 @@ class FigureComparison:
 
 @dataclass(frozen=True)
 class TemperatureComparison:
-    """Mean temperature of one layer in every run with its standard error, nats; NaN where a run lacks the layer."""
+    """Mean temperature of one layer in every run with its standard error, nats; NaN where a run lacks the layer.
+
+    The error is an upper bound in an ensemble that varies the data.
+    """
 
     values: tuple[float, ...]
     standard_errors: tuple[float, ...]
@@ -140,6 +143,12 @@ def _remarks(inspections: Sequence[Inspection]) -> tuple[str, ...]:
         remarks.append("ensemble sizes differ: the lower bound of L-info is capped at ln K of each")
     if len({header.ensemble_varies for header in headers}) > 1:
         remarks.append("one ensemble varies the seed (I(X;Θ|B)), another the data (I(X;Θ)): different informations")
+    bounded = [str(run.path) for run in inspections if any(layer.errors_bound for layer in run.temperatures)]
+    if bounded:
+        remarks.append(
+            f"members have data of their own in {', '.join(bounded)}: the errors of the mean temperatures and of their "
+            "ratios are upper bounds"
+        )
     if len({inspection.state.step for inspection in inspections}) > 1:
         remarks.append("the runs stand at different steps: running totals are compared as they stand")
     run_ids = [header.run_id for header in headers if header.world_size > 1]

@@ -9,6 +9,7 @@ import numpy as np
 
 from thermotui.runlog.overview import Overview
 from thermotui.runlog.reader import RunLogReader
+from thermotui.runlog.schema import Header
 
 BUCKETS = 64
 """Pieces of the run that an overview is read in."""
@@ -20,7 +21,9 @@ class LayerTemperature:
 
     `full` is the estimate against the full gradient, NaN where it was never measured. `relative_change` is the mean of
     the last quarter of the run over that of its first. Errors of means are those of the measurements, not of how far
-    the temperature itself moved. `force` ‖∇U‖ and `signal_to_noise` ‖∇U‖²/tr C are the latest measured.
+    the temperature itself moved, nor of how it differs on another data set where all members have the same; those of
+    means and of their ratio are upper bounds where `errors_bound`. `force` ‖∇U‖ and `signal_to_noise` ‖∇U‖²/tr C are
+    the latest measured.
     """
 
     layer: int
@@ -38,6 +41,12 @@ class LayerTemperature:
     mean_se: float
     relative_change: float
     relative_change_se: float
+    errors_bound: bool
+
+
+def members_persist(header: Header) -> bool:
+    """Whether members differ for good, each on data of its own: every measurement then shares their differences."""
+    return header.ensemble > 1 and header.ensemble_varies == "data"
 
 
 def layer_temperatures(log: RunLogReader) -> tuple[LayerTemperature, ...]:
@@ -46,13 +55,17 @@ def layer_temperatures(log: RunLogReader) -> tuple[LayerTemperature, ...]:
     if rows == 0:
         return ()
     overview = log.overview("reservoir", ("temperature", "temperature_se"), 0, rows, BUCKETS)
+    persist = members_persist(log.header)
     quarter = max(1, overview.count.size // 4)
     last = log.read("reservoir", start=rows - 1, stop=rows)[0]
     full, force = _last_measured(log, "temperature_full"), _last_measured(log, "force")
     summaries = []
     for index, layer in enumerate(log.header.layers):
-        mean, mean_se = _mean(overview, index, slice(None))
-        change, change_se = ratio(_mean(overview, index, slice(-quarter, None)), _mean(overview, index, slice(quarter)))
+        (mean, mean_se), late, early = (
+            _mean(overview, index, part, persist=persist)
+            for part in (slice(None), slice(-quarter, None), slice(quarter))
+        )
+        change, change_se = ratio(late, early)
         summaries.append(
             LayerTemperature(
                 layer=index,
@@ -70,24 +83,30 @@ def layer_temperatures(log: RunLogReader) -> tuple[LayerTemperature, ...]:
                 mean_se=mean_se,
                 relative_change=change,
                 relative_change_se=change_se,
+                errors_bound=persist,
             )
         )
     return tuple(summaries)
 
 
 def ratio(numerator: tuple[float, float], denominator: tuple[float, float]) -> tuple[float, float]:
-    """The ratio of two independent positive figures, each with its standard error; NaN where one is not positive."""
+    """The ratio a/b of two positive figures, each with its standard error; NaN where one is not positive.
+
+    The error a/b √((σ_a/a)² + (σ_b/b)²) is that of independent figures, and bounds it for positively correlated ones.
+    """
     if not (numerator[0] > 0 and denominator[0] > 0):
         return math.nan, math.nan
     value = numerator[0] / denominator[0]
     return value, value * math.hypot(numerator[1] / numerator[0], denominator[1] / denominator[0])
 
 
-def _mean(overview: Overview, layer: int, part: slice) -> tuple[float, float]:
-    """Mean temperature over some buckets, with its standard error √(Σ σ²) / N from those of the N measurements.
+def _mean(overview: Overview, layer: int, part: slice, *, persist: bool) -> tuple[float, float]:
+    """Mean temperature over some buckets, with its standard error from those of the N measurements.
 
-    Of a bucket the log knows the mean and the maximum of σ: their product bounds the mean of σ² from above, and is it
-    where a bucket is a single row. Measurements without an error, as the first of a run may be, count like the others.
+    √(Σ σ²) / N where these are independent. Where the members' differences persist, σ of a single measurement is that
+    of the members drawn, the same in all, and of noise of its own, in unknown shares: Σ σ / N is then the error if all
+    of it is shared, and an upper bound. Measurements without an error, as the first of a run may be, count like the
+    others.
     """
     count, known = (overview.measured[name][part, layer] for name in ("temperature", "temperature_se"))
     number = int(count.sum())
@@ -98,11 +117,14 @@ def _mean(overview: Overview, layer: int, part: slice) -> tuple[float, float]:
         return value, math.nan
     # A standard error below zero is a damaged one.
     means, largest = (
-        np.maximum(values["temperature_se"][part, layer][known > 0], 0.0)
+        np.maximum(values["temperature_se"][part, layer][known > 0], 0.0).astype(np.float64)
         for values in (overview.mean, overview.maximum)
     )
-    squares = float(known[known > 0] @ (means.astype(np.float64) * largest)) / int(known.sum())
-    return value, math.sqrt(squares / number)
+    weight = known[known > 0] / int(known.sum())
+    if persist:
+        return value, float(weight @ means)
+    # Mean times maximum bounds a bucket's mean of σ² from above, and is it where the bucket is a single row.
+    return value, math.sqrt(float(weight @ (means * largest)) / number)
 
 
 def _last_measured(log: RunLogReader, field: str) -> np.void:

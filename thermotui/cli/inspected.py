@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 MOST_ALERTS = 50
 """As many as one looks through; `scan` and `--json` list all."""
 
+PERSISTENT = (
+    "Members have data of their own, and every measurement shares their differences: the errors of the mean of run and "
+    "of late / early are upper bounds.\n"
+)
+
 
 class Request(NamedTuple):
     """What `thermotui inspect` was asked for."""
@@ -188,6 +193,9 @@ def _temperatures(inspection: Inspection) -> RenderableType:
         box=box.SIMPLE,
         title_justify="left",
     )
+    if inspection.temperatures[0].errors_bound:
+        table.caption = PERSISTENT
+        table.caption_justify = "left"
     for column in ("layer", "size", "temperature", "full gradient", "mean of run", "late / early", "force"):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=column != "layer")
     for layer in inspection.temperatures:
