@@ -35,7 +35,7 @@ def take_snapshot(
             kept = query.purpose != "ahead"
             curves[stream] = log.overview_followed(stream, names, start, stop, query.columns, keep=kept)
             if query.smoothing and stream in SMOOTHED:
-                curves[stream] = smoothed(log, stream, curves[stream], query.smoothing)
+                curves[stream] = smoothed(log, stream, curves[stream], start, query.smoothing)
     return RunSnapshot(
         path=summary.path,
         header=log.header,
