@@ -14,6 +14,7 @@ import torch
 
 from thermotui.errors import InputError
 from thermotui.runlog.disk import reason_not_to_start, reason_of
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.schema import Header
 from thermotui.runlog.writer import RunLogWriter
 
@@ -65,7 +66,7 @@ class Checkpoints:
 def load_checkpoint(log: Path, header: Header) -> dict[str, Any]:
     """The state saved beside `log`; InputError where there is none, or not one of that run."""
     path = checkpoint_path(log)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{log}: there is no checkpoint {path.name} beside it; the run cannot be resumed.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

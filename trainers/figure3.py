@@ -22,6 +22,7 @@ from torch import Tensor
 import thermotui
 from thermotui.errors import InputError
 from thermotui.probe.gradient_norms import temperature
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import CHOSEN_PARAMETERS, Header
 from thermotui.runlog.writer import RunLogWriter
@@ -110,7 +111,7 @@ def run_figure3(config: Figure3Config, *, resume: bool = False, progress: Progre
     after SIGINT or SIGTERM.
     """
     for batch_size in config.batch_sizes:
-        if config.log(batch_size).exists() and not resume:
+        if is_there(config.log(batch_size), "written") and not resume:
             raise InputError(f"{config.log(batch_size)} exists: choose another --log, or continue it with --resume.")
     images = load_images(config.data, config.data_dir)
     for batch_size in config.batch_sizes:

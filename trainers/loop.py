@@ -13,6 +13,7 @@ import torch
 
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import State
 from thermotui.runlog.writer import RunLogWriter
@@ -53,7 +54,7 @@ Report = Callable[[Progress], None]
 
 def train(family: str, config: TrainConfig, options: Any, log: Path, report: Report) -> Outcome:
     """Train a family from its first step into a new log; InputError before anything is written."""
-    if log.exists():
+    if is_there(log, "written"):
         raise InputError(f"{log} exists already; choose another name with --log, or continue it with --resume.")
     training = _built(family, config, options)
     header = make_header(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -148,6 +149,19 @@ def test_what_was_asked_for_may_vanish(tmp_path: Path, monkeypatch: pytest.Monke
         assert workspace.tick(Query()).summaries[0].state == "finished"
         shutil.rmtree(tmp_path)
         assert workspace.tick(Query()).summaries[0].state == "deleted"
+
+
+def test_what_was_asked_for_may_be_closed_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thermotui.analysis.workspace.SEARCH_INTERVAL", 0.0)
+    log = scripted.scripted_log(tmp_path / "run.h5", rows=100, alerts=False)
+    with Workspace([log]) as workspace:
+        assert workspace.tick(Query()).summaries[0].state == "finished"
+
+        def refuse(path, **options):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+        monkeypatch.setattr(os, "stat", refuse)
+        assert [summary.name for summary in workspace.tick(Query()).summaries] == ["run"]
 
 
 def test_only_what_changed_is_answered(tmp_path: Path) -> None:

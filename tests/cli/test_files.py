@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +45,21 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         return leaving.value.code or 0, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A directory that nobody may enter, root neither, whom permissions do not bind."""
+    (tmp_path / "closed").mkdir()
+    stat = os.stat
+
+    def refuse(path, **options):
+        if not isinstance(path, int) and "closed" in Path(os.fsdecode(path)).parts[:-1]:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    return tmp_path / "closed"
 
 
 def test_csv_goes_to_standard_output(call, log: Path) -> None:
@@ -113,6 +130,47 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(call, log: Path, tmp_path:
     assert "Traceback" not in err
     assert log.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["run.h5"]
+
+
+READ = "cannot be read (Permission denied)"
+WRITTEN = "cannot be written (Permission denied); choose another place"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["scan", "closed/run.h5"], READ),
+        (["scan", "closed/x.csv"], READ),
+        (["watch", "--once", "closed/run.h5"], READ),
+        (["import", "closed/x.csv"], READ),
+        (["inspect", "closed/run.h5"], READ),
+        (["train", "softmax", "--steps", "3", "--device", "cpu", "--log", "closed/x.h5"], WRITTEN),
+        (["demo", "--log", "closed/x.h5"], WRITTEN),
+        (["export", "run.h5", "-o", "closed/x.npz"], WRITTEN),
+        (["repair", "run.h5", "-o", "closed/x.h5"], WRITTEN),
+        (["reproduce", "figure3", "--data", "digits", "--log", "closed/f3", "--batch-sizes", "1"], WRITTEN),
+    ],
+)
+def test_below_a_directory_that_one_may_not_enter(
+    call, log: Path, closed: Path, arguments: list[str], sentence: str
+) -> None:
+    named = next(word for word in arguments if word.startswith("closed/")).replace("f3", "f3/b1.h5")
+    assert call(*arguments) == (2, "", f"thermotui: {named}: {sentence}\n")
+    assert not list(closed.iterdir())
+
+
+@pytest.mark.parametrize("command", ["scan", "import"])
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_file_that_one_may_not_read(
+    call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, name: str
+) -> None:
+    (tmp_path / name).touch()
+
+    def refuse(path, *mode, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert call(command, name) == (2, "", f"thermotui: {name}: {READ}\n")
 
 
 def test_import_of_a_csv_says_what_it_took(call, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from thermotui.runlog import reader as reader_module
 from thermotui.runlog.disk import network_file_system
+from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import HEARTBEAT, row_dtype
 from thermotui.runlog.state import _process_start, heartbeat_interval, judge, this_host
@@ -145,3 +147,33 @@ def test_logs_are_found_by_name_and_broken_ones_with_them(tmp_path: Path, log) -
     assert find_logs([inner, tmp_path / "b"]) == [inner, broken]
     # Whoever names it means it.
     assert find_logs([tmp_path / ".venv"]) == [tmp_path / ".venv" / "data" / "foreign.h5"]
+
+
+def test_a_directory_that_one_may_not_list_is_said_where_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log
+) -> None:
+    (tmp_path / "closed").mkdir()
+    beside = log(3)
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(RunLogError, match=r"closed: cannot be read \(Permission denied\)"):
+        find_logs([tmp_path / "closed"])
+    assert find_logs([tmp_path]) == [beside]
+
+
+def test_a_log_that_may_be_listed_and_not_seen_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log) -> None:
+    path, stat = log(3), os.stat
+
+    def refuse(asked, **options):
+        if asked == path:
+            raise PermissionError(errno.EACCES, "Permission denied", asked)
+        return stat(asked, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert find_logs([tmp_path]) == [path]

@@ -15,6 +15,7 @@ from thermotui.detect.book import AlertBook
 from thermotui.detect.intervals import Interval, valid_intervals
 from thermotui.detect.loss import LossDetector
 from thermotui.detect.settings import Settings
+from thermotui.runlog.paths import is_plain_file, unreadable
 from thermotui.runlog.reader import RunLogReader
 
 _LOG_SUFFIXES = (".h5", ".hdf5")
@@ -42,10 +43,13 @@ def is_run_log(path: Path) -> bool:
     """Whether `path` is to be read as a run log: by its name, or by the HDF5 signature."""
     if path.suffix in _LOG_SUFFIXES:
         return True
-    if not path.is_file():
+    if not is_plain_file(path):
         return False
-    with path.open("rb") as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def scan_file(

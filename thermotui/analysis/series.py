@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.records import number, read_records
+from thermotui.runlog.paths import is_there, unreadable
 
 COLUMN = "loss"
 STEP_COLUMNS = ("step", "_step", "global_step", "iteration")
@@ -36,7 +37,7 @@ def read_series(path: Path, column: str = COLUMN, step_column: str | None = None
     A column of a two-dimensional NPZ array is NAME[1]. InputError, naming the columns there are, for a file or column
     that cannot be read, steps that do not increase, or a column without numbers.
     """
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path}: no such file")
     if path.suffix == ".npz":
         steps, values, chosen = _from_npz(path, column, step_column)
@@ -107,7 +108,7 @@ def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not a CSV table ({error})") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise unreadable(path, error) from error
 
 
 def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:

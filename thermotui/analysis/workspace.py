@@ -133,8 +133,14 @@ class Workspace:
         if now - self._searched >= SEARCH_INTERVAL:
             self._searched = now
             # A path that vanishes later must not end the screen: its runs stay in the list and say so.
-            found = find_logs([path for path in self._paths if path.exists()] if self._files else self._paths)
-            known = set(found)
+            found: dict[Path, None] = {}
+            for path in self._paths:
+                try:
+                    found.update(dict.fromkeys(find_logs([path])))
+                except InputError:
+                    if not self._files:
+                        raise
+            known = found.keys()
             # A file that vanished stays in the list, as a card that says so.
             self._files = [*found, *(file for file in self._files if file not in known)]
 
@@ -273,7 +279,7 @@ class Workspace:
     def _name(self, file: Path) -> str:
         """The file's name without its ending, with its directory below the path that was asked for."""
         for root in self._paths:
-            if root.is_dir() and file.is_relative_to(root):
+            if file != root and file.is_relative_to(root):
                 return str(file.relative_to(root).with_suffix(""))
         return file.stem
 

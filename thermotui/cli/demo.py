@@ -26,9 +26,10 @@ def demo(
     """
     from thermotui.cli.watched import FRAME_SECONDS, on_a_terminal, training, watch_in_foreground
     from thermotui.errors import InputError
+    from thermotui.runlog.paths import is_there
 
     path = log or Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}.h5"
-    if path.exists():
+    if is_there(path, "written"):
         raise InputError(f"{path} exists already: choose another --log, or look at it with `thermotui watch {path}`.")
     with training(["softmax", "--steps", str(steps), "--log", str(path)], path) as run:
         try:

@@ -51,9 +51,10 @@ def plain_request(words: Sequence[str]) -> Request | None:
 
 def places_of(paths: Sequence[Path]) -> list[Path]:
     """Where to look: the paths given, or else runs/, or else this directory. InputError where there is no log."""
+    from thermotui.runlog.paths import is_directory
     from thermotui.runlog.workspace import find_logs
 
-    places = list(paths) or [Path("runs") if Path("runs").is_dir() else Path()]
+    places = list(paths) or [Path("runs") if is_directory(Path("runs")) else Path()]
     if not find_logs(places):
         raise InputError(f"no run log (*.h5) in {', '.join(map(str, places))}; start one with: thermotui demo")
     return places

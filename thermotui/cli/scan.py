@@ -99,9 +99,10 @@ def scan(
 def _scanned(given: Path) -> Sequence[Path]:
     """The run logs in a directory, else the directory of TensorBoard events or the file that was given."""
     from thermotui.errors import InputError
+    from thermotui.runlog.paths import is_directory
     from thermotui.runlog.workspace import find_logs
 
-    if not given.is_dir():
+    if not is_directory(given):
         return [given]
     found = find_logs([given])
     if not found and next(given.rglob("*tfevents*"), None) is None:

@@ -16,6 +16,7 @@ import typer
 
 from thermotui.cli.watched import on_a_terminal, train_watched
 from thermotui.errors import InputError
+from thermotui.runlog.paths import is_there
 from trainers.config import TrainConfig, resolve, spelled
 from trainers.families.registry import FAMILIES, Family
 
@@ -67,7 +68,7 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
         if watch:
             if not on_a_terminal():
                 raise InputError("--watch needs a terminal; leave it out, and use `thermotui watch`.")
-            if path.exists() and resume is None:
+            if resume is None and is_there(path, "written"):
                 raise InputError(
                     f"{path} exists already; choose another name with --log, or continue it with --resume."
                 )

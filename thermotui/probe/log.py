@@ -28,6 +28,7 @@ from thermotui.probe.measurement import RAW, MeasurementRows, Measurements, Samp
 from thermotui.probe.waiting import WaitingFigures, WaitingNumbers
 from thermotui.runlog.disk import reason_of
 from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import RESERVOIR, Header, Layer, State, row_dtype
 from thermotui.runlog.writer import RunLogWriter
@@ -80,7 +81,7 @@ class ProbeLog:
         self.path_of_run = self.path.absolute()
         if self.rank:
             self.path = self.path.with_stem(f"{self.path.stem}-rank{self.rank}")
-        if self.start_step == 0 and self.path.exists():
+        if self.start_step == 0 and is_there(self.path, "written"):
             raise InputError(f"{self.path} exists already; choose another log, or continue it with start_step.")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ class ProbeLog:
         """
         header = self._header(samples, estimators, interval, said)
         unmeasured = {"reservoir": self.unmeasured}
-        if self.start_step > 0 and self.path.exists():
+        if self.start_step > 0 and is_there(self.path, "written"):
             standing = _standing_alerts(self.path, self.start_step)
             self._writer = RunLogWriter.resume(self.path, self.start_step - 1, unmeasured=unmeasured)
             # The detectors begin anew: they cannot end what those before them raised.

@@ -18,6 +18,7 @@ import numpy as np
 
 from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.layout import HEADER_LIMIT
+from thermotui.runlog.paths import is_directory, is_plain_file, is_there, unreadable
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK_BYTES = 48
@@ -50,13 +51,13 @@ def read_superblock(path: Path) -> Superblock:
     Raises RunLogError for what is no run log and EmptyRunLogError for a file of no length.
     """
     try:
-        if not path.is_file():
+        if not is_plain_file(path):
             raise RunLogError(path, _what_it_is(path))
         with path.open("rb") as file:
             head = file.read(SUPERBLOCK_BYTES)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise RunLogError(path, f"cannot be read ({error.strerror})") from error
+        raise unreadable(path, error) from error
     if not head:
         raise EmptyRunLogError(path, "is empty: nothing was ever written to it")
     if not head.startswith(SIGNATURE):
@@ -74,9 +75,9 @@ def read_superblock(path: Path) -> Superblock:
 
 
 def _what_it_is(path: Path) -> str:
-    if path.is_dir():
+    if is_directory(path):
         return "is a directory, not a run log"
-    return "is not a regular file" if path.exists() else "no such file"
+    return "is not a regular file" if is_there(path) else "no such file"
 
 
 @cache

@@ -21,6 +21,7 @@ from thermotui.runlog.buffer import Rows, join
 from thermotui.runlog.disk import divert, network_file_system, reason_not_to_start, reason_of, reason_to_stop
 from thermotui.runlog.errors import RunLogError
 from thermotui.runlog.layout import create_file, rollup_path
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.rollup import Rollups
 from thermotui.runlog.schema import EVERYTHING_MEASURED, STREAMS, Header, Unmeasured, file_dtypes
 from thermotui.runlog.state import this_host
@@ -131,7 +132,7 @@ def new_storage(
     """
     dtypes = file_dtypes(header, unmeasured)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.exists() and not replace_existing:
+    if is_there(path, "written") and not replace_existing:
         raise RunLogError(path, EXISTS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from thermotui.errors import InputError
+from thermotui.runlog.paths import is_there, unreadable
 from thermotui.tui.actions import BY_NAME, key_text, keys_of
 
 _MODIFIERS = {"alt", "ctrl", "hyper", "meta", "shift", "super"}
@@ -39,7 +40,7 @@ def preferences_file() -> Path:
 
 def load_preferences(file: Path) -> Preferences:
     """The preferences in `file`; none where there is no file. InputError names the entry that is wrong."""
-    if not file.exists():
+    if not is_there(file):
         return Preferences()
     # Most people have no such file, and the import is not free.
     import tomllib
@@ -48,6 +49,8 @@ def load_preferences(file: Path) -> Preferences:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not TOML ({error})") from error
+    except OSError as error:
+        raise unreadable(file, error) from error
     unknown = sorted(values.keys() - {"theme", "keys", "themes"})
     if unknown:
         raise InputError(f"{file}: unknown entry {unknown[0]!r}; there are theme, keys and themes")

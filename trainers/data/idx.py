@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.errors import InputError
+from thermotui.runlog.paths import is_there
 
 FILES = {
     "train-images": "train-images-idx3-ubyte",
@@ -98,7 +99,7 @@ def _read(directory: Path, file: str) -> tuple[bytes, str]:
 def _cached(name: str, key: str) -> tuple[bytes, str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thermotui" / name
     path = cache / FILES[key]
-    if path.exists():
+    if is_there(path):
         content, _ = _read(cache, FILES[key])
         _check(content, name, key, str(path))
         return content, str(path)

@@ -12,20 +12,29 @@ from typing import Any
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.tensorboard_events import read_events
 from thermotui.runlog.exchange.wandb_run import read_wandb
+from thermotui.runlog.paths import is_directory, is_there, unreadable
 
 Record = dict[str, Any]
 
 
 def read_records(path: Path) -> tuple[str, Iterator[Record]]:
     """The tool or format that wrote `path`, by its name, and its records in order. InputError for any other."""
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path}: no such file or directory")
     name, read = _reader_for(path)
-    return name, read(path)
+    return name, _told(path, read(path))
+
+
+def _told(path: Path, records: Iterator[Record]) -> Iterator[Record]:
+    """The records; InputError where the system refuses to read them."""
+    try:
+        yield from records
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _reader_for(path: Path) -> tuple[str, Callable[[Path], Iterator[Record]]]:
-    if path.is_dir():
+    if is_directory(path):
         runs = sorted(path.rglob("*.wandb"))
         if runs:
             return "W&B", lambda _: read_wandb(runs[0])

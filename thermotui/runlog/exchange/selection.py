@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from thermotui.errors import InputError
 from thermotui.runlog.buffer import Rows
+from thermotui.runlog.paths import is_there
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import CHOSEN_PARAMETERS, STREAMS, Axis
 
@@ -110,7 +111,7 @@ def new_output(path: Path, force: bool) -> Iterator[Path]:
 
     InputError where `path` exists and `force` is not set, or where it cannot be written.
     """
-    if path.exists() and not force:
+    if is_there(path, "written") and not force:
         raise InputError(f"{path} exists already; choose another --output, or replace it with --force")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
