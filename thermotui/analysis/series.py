@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.errors import InputError
-from thermotui.runlog.exchange.records import number, read_records
+from thermotui.runlog.exchange.records import number_in, read_records, step_in
 from thermotui.runlog.paths import is_there, unreadable
 
 COLUMN = "loss"
@@ -77,16 +77,11 @@ def _from_rows(
             known.update(dict.fromkeys(row))
         if chosen is None:
             chosen = next((name for name in STEP_COLUMNS if name in row), "")
-        cell = row.get(column)
-        if cell is None or cell == "":
+        value = number_in(path, row, column, index + 1)
+        if value is None:
             continue
-        if isinstance(cell, str) and np.isnan(number(cell)) and cell.strip().lower().lstrip("+-") != "nan":
-            raise InputError(f"{path}: {cell!r} in column {column!r}, entry {index + 1}, is not a number")
-        values.append(number(cell))
-        step = number(row.get(chosen)) if chosen else float(index)
-        if np.isnan(step):
-            raise InputError(f"{path}: entry {index + 1} has no number in the step column {chosen!r}")
-        steps.append(step)
+        values.append(value)
+        steps.append(step_in(path, row, chosen, index + 1) if chosen else float(index))
     for name in (column, step_column):
         if name is not None and known and name not in known:
             raise InputError(f"{path}: has no column {name!r}; there are {', '.join(map(str, known))}")

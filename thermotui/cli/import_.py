@@ -22,7 +22,10 @@ def import_run(
         list[str] | None, typer.Option(help="FIELD=NAME, repeatable: which column of the source is loss, say.")
     ] = None,
 ) -> None:
-    """Make a run log that `watch`, `scan` and the other commands take. It has no thermodynamic columns, and says so."""
+    """Make a run log that `watch`, `scan` and the other commands take. It has no thermodynamic columns, and says so.
+
+    An empty cell is one that was not measured; text where a number belongs is refused.
+    """
     from thermotui.errors import InputError
     from thermotui.runlog.exchange import importing
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import numpy as np
 
 from thermotui.errors import InputError
 from thermotui.runlog.buffer import Rows, default_row
-from thermotui.runlog.exchange.records import Record, read_records, stated
+from thermotui.runlog.exchange.records import Record, number_in, read_records, stated, step_in
 from thermotui.runlog.schema import STEPS, Header, row_dtype
 from thermotui.runlog.storage import new_storage, own_header
 from thermotui.runlog.writer import heartbeat_row
@@ -66,7 +65,7 @@ def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str 
 
     `columns` maps fields of `steps` to names in the source; fields not in it are looked for under their usual names. A
     source without a step column is numbered from 0. Memory does not grow with the source. InputError where there is
-    nothing to import, for an unknown field or name, and for steps that decrease.
+    nothing to import, for an unknown field or name, for what is not a number, and for steps that decrease.
     """
     for field in columns:
         if field not in USUAL_NAMES:
@@ -133,10 +132,11 @@ def _steps(source: Path, records: Iterator[Record], chosen: Mapping[str, str]) -
     current: dict[str, float] = {}
     last = None
     for index, record in enumerate(records):
-        values = {field: value for field in measured if (value := stated(record.get(chosen[field]))) is not None}
-        at = stated(record.get(chosen["step"])) if "step" in chosen else float(index)
-        if not values or at is None or math.isnan(at):
+        cells = {field: number_in(source, record, chosen[field], index + 1) for field in measured}
+        values = {field: value for field, value in cells.items() if value is not None}
+        if not values:
             continue
+        at = step_in(source, record, chosen["step"], index + 1) if "step" in chosen else float(index)
         if abs(at) >= LARGEST_STEP:
             raise InputError(f"{source}: {at:g} is too large for the number of a step")
         if last is not None and at < last:
@@ -148,6 +148,7 @@ def _steps(source: Path, records: Iterator[Record], chosen: Mapping[str, str]) -
             if last is not None:
                 yield int(last), current
             last = at
+            # Not refused where it is text: the usual names of a clock hold dates as often as seconds.
             time_there = stated(record.get(chosen["time"])) if "time" in chosen else None
             current = {} if time_there is None else {"time": time_there}
         current |= values

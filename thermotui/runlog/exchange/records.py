@@ -96,7 +96,23 @@ def stated(value: object) -> float | None:
         return None
 
 
-def number(value: object) -> float:
-    """A cell as a number; NaN for empty cells and for text."""
-    found = stated(value)
-    return math.nan if found is None else found
+def number_in(path: Path, record: Record, name: str, entry: int) -> float | None:
+    """The number in a cell, which NaN is one of; None for an empty one. InputError for anything else."""
+    cell = record.get(name)
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return None
+    found = stated(cell)
+    if found is None:
+        raise InputError(
+            f"{path}: {cell!r:.40} in column {name!r}, entry {entry}, is not a number; leave it empty where nothing "
+            "was measured"
+        )
+    return found
+
+
+def step_in(path: Path, record: Record, name: str, entry: int) -> float:
+    """The step of a record; InputError where it says none."""
+    found = stated(record.get(name))
+    if found is None or math.isnan(found):
+        raise InputError(f"{path}: entry {entry} has no number in the step column {name!r}")
+    return found
