@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -181,6 +182,30 @@ def test_bad_input_is_one_sentence(tmp_path: Path, content: str, options: list[s
     assert isinstance(result.exception, InputError)
     assert said in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_file_that_cannot_be_read_keeps_none_of_the_others_from_being_scanned(
+    csv: Path, tmp_path: Path, form: list[str]
+) -> None:
+    shutil.copy(SAMPLES / "softmax-batch-100.h5", tmp_path / "good.h5")
+    (tmp_path / "bad.h5").write_bytes(b"?")
+    (tmp_path / "none").mkdir()
+    result = RUNNER.invoke(app, [str(tmp_path / "none"), str(tmp_path), str(csv), *form])
+    assert result.exit_code == 2
+    none, bad = result.stderr.splitlines()
+    assert none.startswith(f"thermotui: {tmp_path / 'none'}: neither run logs")
+    assert bad == f"thermotui: {tmp_path / 'bad.h5'}: is not a run log (no HDF5 signature)"
+    read = [str(tmp_path / "good.h5"), str(csv)]
+    if form:
+        assert [found["file"] for found in json.loads(result.stdout)] == read
+    else:
+        assert all(f"{name}" in result.stdout for name in read)
+    (tmp_path / "good.h5").write_bytes(b"?")
+    result = RUNNER.invoke(app, [str(tmp_path), *form])
+    assert result.exit_code == 2
+    assert [line.split(":")[1].rpartition("/")[2] for line in result.stderr.splitlines()] == ["bad.h5", "good.h5"]
+    assert result.stdout == ("[]\n" if form else "")
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:

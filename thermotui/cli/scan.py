@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -22,6 +22,8 @@ CAPTION = (
     "temperatures as uneven as these were T constant. The ± of heat, EP and L-info is a bound: the errors at both "
     "ends, added.\n"
 )
+
+Result = TypeVar("Result")
 
 app = typer.Typer(add_completion=False)
 
@@ -62,7 +64,8 @@ def scan(
 ) -> None:
     """Find anomalies and valid reservoir intervals.
 
-    Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered.
+    Exit status: 0 nothing found, 1 anomalies found, 2 bad usage or input, or an alert that was not delivered. One file
+    of several that cannot be read does not keep the others from being scanned.
     """
     from thermotui.analysis.actions import actions_of, deliver_all
     from thermotui.analysis.scanning import is_run_log, scan_file, to_json
@@ -71,29 +74,50 @@ def scan(
 
     kinds = _kinds(fail_on)
     actions = actions_of(execute, webhook)
-    paths = [path for given in files for path in _scanned(given)]
-    if column != "loss" and all(is_run_log(path) for path in paths):
+    failures: list[str] = []
+    paths = _of_each(files, _scanned, failures)
+    if paths and column != "loss" and all(is_run_log(path) for path in paths):
         raise InputError("--column: run logs are scanned as a whole; it is for files of other tools")
     settings = settings_of(preset) if preset is not None else None
-    scans = [scan_file(path, settings=settings, column=column, step_column=step_column) for path in paths]
+
+    def scan_one(path: Path) -> list[Scan]:
+        return [scan_file(path, settings=settings, column=column, step_column=step_column)]
+
+    scans = _of_each(paths, scan_one, failures)
+    several = len(files) > 1 or len(paths) > 1
+    if failures and not several:
+        raise InputError(failures[0])
     if as_json:
         import json
 
         found = [to_json(scanned) for scanned in scans]
-        typer.echo(json.dumps(found if len(found) > 1 else found[0], ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(found if several else found[0], ensure_ascii=False, indent=2))
     else:
         from thermotui.cli.printing import table_console
 
         console = table_console()
         for scanned in scans:
             _print(console, scanned, every=every)
-    failures = deliver_all(((str(scanned.file), alert) for scanned in scans for alert in scanned.alerts), actions)
+    failures += deliver_all(((str(scanned.file), alert) for scanned in scans for alert in scanned.alerts), actions)
     for failure in failures:
         typer.echo(f"thermotui: {failure}", err=True)
     if failures:
         raise typer.Exit(2)
     if any(_fails(alert, kinds) for scanned in scans for alert in scanned.alerts):
         raise typer.Exit(1)
+
+
+def _of_each(paths: Sequence[Path], work: Callable[[Path], Sequence[Result]], failures: list[str]) -> list[Result]:
+    """What `work` makes of every path; `failures` gets the sentences of those that it can make nothing of."""
+    from thermotui.errors import InputError
+
+    results: list[Result] = []
+    for path in paths:
+        try:
+            results += work(path)
+        except InputError as error:
+            failures.append(str(error))
+    return results
 
 
 def _scanned(given: Path) -> Sequence[Path]:
