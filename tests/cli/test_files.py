@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from thermotui.runlog.reader import RunLogReader
-from thermotui.runlog.schema import Header, Layer
+from thermotui.runlog.schema import STREAMS, Header, Layer
 from thermotui.runlog.writer import RunLogWriter
 
 
@@ -196,6 +197,33 @@ def test_repair_reports_and_writes_beside(call, log: Path, tmp_path: Path) -> No
         assert reader.header.run_id == "run"
     assert call("repair", "run.h5", "--in-place")[0] == 0
     assert call("inspect", "run.h5")[0] == 0
+
+
+@pytest.mark.parametrize("where", [["-o", "saved.h5"], ["--in-place"]])
+def test_repair_writes_no_log_of_which_no_row_is_left(call, log: Path, tmp_path: Path, where: list[str]) -> None:
+    with h5py.File(log) as file:
+        first = min(
+            file[name].id.get_chunk_info(0).byte_offset for name in STREAMS if len(file[name])
+        )  # fmt: skip
+    log.write_bytes(log.read_bytes()[:first])
+    cut = log.read_bytes()
+    status, out, err = call("repair", "run.h5", *where)
+    assert (status, out) == (2, "")
+    assert err.startswith("thermotui: run.h5: nothing but its header could be saved, none of its ")
+    assert log.read_bytes() == cut
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_no_age_is_told_where_no_row_has_one(call, tmp_path: Path) -> None:
+    with RunLogWriter.create(tmp_path / "none.h5", Header("run", 1e9, "softmax", ())):
+        pass
+    (tmp_path / "other.csv").write_text("step,loss\n1,0.5\n")
+    assert call("import", "other.csv", "--log", "other.h5")[0] == 0
+    _, out, _ = call("watch", "--once", "none.h5", "other.h5")
+    none, other = out.splitlines()[:2]
+    assert "none: step 0, no rows, no alerts" in none
+    assert "other: step 1, no alerts" in other
+    assert [run["age"] for run in json.loads(call("watch", "--json", ".")[1])["runs"]] == [None, None]
 
 
 def test_replay_writes_a_log_that_is_watched(call, log: Path, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_killed_log_is_saved_whole_and_closed(dead: Path, tmp_path: Path, same
         state = new.state()
         assert (state.state, state.step) == ("interrupted", 2999)
         assert "repaired" in state.message
+        assert state.age > 3000
 
 
 def test_in_place_replaces_only_what_is_damaged(dead: Path, log) -> None:

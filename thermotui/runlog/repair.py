@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from thermotui.runlog.buffer import Rows
-from thermotui.runlog.errors import RunLogError
+from thermotui.runlog.errors import EmptyRunLogError, RunLogError
 from thermotui.runlog.handle import LogFile
 from thermotui.runlog.header import ATTRIBUTES, parse_header
 from thermotui.runlog.opening import open_file, read_attributes, read_superblock
@@ -53,7 +53,8 @@ def repair(path: Path, output: Path | None = None) -> Repair:
     """Copy every sound row of `path` into a fresh log at `output`, or in the place of `path` where that is None.
 
     A file that was closed and is whole is not replaced. RunLogError where the file is still being written, is no run
-    log, or has a header that cannot be read; EmptyRunLogError where its writer died before the first row.
+    log, or has a header that cannot be read; EmptyRunLogError where its writer died before the first row,
+    and where none of the rows of a damaged log can be saved: nothing is written then.
     """
     with _opened(path) as (log, header, problems):
         tables = {name: _table_or_problem(log, header, stream) for name, stream in STREAMS.items()}
@@ -64,11 +65,20 @@ def repair(path: Path, output: Path | None = None) -> Repair:
                 return Repair(path, path, True, (), streams)
         with new_storage(output or path, header, replace_existing=output is None, unmeasured=unmeasured) as storage:
             streams = tuple(_copy_stream(stream, tables[stream.name], storage) for stream in STREAMS.values())
+            _refuse_to_save_nothing(path, problems, streams)
             _say_the_end(log, header, storage, max(stream.last_step for stream in streams))
             storage.start()
             storage.close()
     sound = not problems and not any(stream.problem for stream in streams)
     return Repair(path, output or path, sound, tuple(problems), streams)
+
+
+def _refuse_to_save_nothing(path: Path, problems: list[str], streams: tuple[StreamRepair, ...]) -> None:
+    damaged = problems or any(stream.problem for stream in streams)
+    if damaged and not any(stream.saved for stream in streams):
+        found = sum(stream.found for stream in streams)
+        lost = f"none of its {found} rows is sound" if found else "there are no rows in it"
+        raise EmptyRunLogError(path, f"nothing but its header could be saved, {lost}; no log was written")
 
 
 @contextlib.contextmanager
@@ -190,9 +200,13 @@ def in_order(
 
 
 def _say_the_end(log: LogFile, header: Header, storage: Storage, last_step: int) -> None:
-    """Where the writer did not live to say how the run ended, say that."""
+    """Where the writer did not live to say how the run ended, say that, as of its last sign of life."""
     beat = _last_beat(log, header)
     said = beat["state"].decode("utf-8", "replace") if beat is not None else ""
     if said not in ENDED:
         message = "ended without closing its log; repaired since"
-        storage.store("heartbeat", [heartbeat_row(header, last_step, "interrupted", message)])
+        end = heartbeat_row(header, last_step, "interrupted", message)
+        # Not the time of the repair: the age of a run is told from it.
+        known = header.created if beat is None else float(beat["time"])
+        end["time"] = known if np.isfinite(known) else header.created
+        storage.store("heartbeat", [end])
