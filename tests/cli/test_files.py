@@ -160,18 +160,29 @@ def test_below_a_directory_that_one_may_not_enter(
     assert not list(closed.iterdir())
 
 
-@pytest.mark.parametrize("command", ["scan", "import"])
-@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["scan", name] for name in ("x.csv", "x.jsonl", "x.h5")),
+        *(["import", name] for name in ("x.csv", "x.jsonl")),
+        *([command, "x.h5"] for command in ("repair", "export", "replay", "plot", "inspect")),
+        ["watch", "--once", "x.h5"],
+        ["compare", "x.h5", "x.h5"],
+        ["train", "softmax", "--resume", "x.h5"],
+    ],
+)
 def test_a_file_that_one_may_not_read(
-    call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, name: str
+    call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
 ) -> None:
+    name = arguments[-1]
     (tmp_path / name).touch()
 
     def refuse(path, *mode, **options):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert call(command, name) == (2, "", f"thermotui: {name}: {READ}\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert call(*arguments) == (2, "", f"thermotui: {name}: {READ}\n")
 
 
 def test_import_of_a_csv_says_what_it_took(call, tmp_path: Path) -> None:

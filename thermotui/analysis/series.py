@@ -112,6 +112,8 @@ def _from_npz(path: Path, column: str, step_column: str | None) -> tuple[NDArray
             values = _array(path, archive, column)
             chosen = step_column or next((name for name in STEP_COLUMNS if name in archive.files), None)
             steps = np.arange(len(values), dtype=np.float64) if chosen is None else _array(path, archive, chosen)
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is not an NPZ archive of plain arrays ({error})") from error
     if len(steps) != len(values):

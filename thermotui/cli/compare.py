@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from thermotui.cli.paths import path_argument
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -18,7 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Two run logs or more.")],
+    files: Annotated[list[Path], path_argument(help="Two run logs or more.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, stable keys.")] = False,
 ) -> None:
     """Compare runs: configuration, balance sheet, temperatures, alerts."""

@@ -12,13 +12,15 @@ from typing import Annotated
 
 import typer
 
+from thermotui.cli.paths import path_option
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def demo(
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps to train.")] = 5000,
-    log: Annotated[Path | None, typer.Option(help="Log to write; default: a name with the time under runs/.")] = None,
+    log: Annotated[Path | None, path_option(help="Log to write; default: a name with the time under runs/.")] = None,
 ) -> None:
     """Train on the bundled digits and watch it: no GPU, no data to download.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thermotui.cli.paths import path_argument, path_option
+
 if TYPE_CHECKING:
     from thermotui.runlog.exchange.selection import Selection
 
@@ -26,10 +28,10 @@ class Format(StrEnum):
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="A run log.")],
+    file: Annotated[Path, path_argument(help="A run log.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File or directory to write; without it CSV on stdout."),
+        path_option("--output", "-o", help="File or directory to write; without it CSV on stdout."),
     ] = None,
     format: Annotated[Format | None, typer.Option("--format", help="Default: by the ending of --output.")] = None,
     stream: Annotated[list[str] | None, typer.Option(help="A stream, repeatable; default: all with rows.")] = None,

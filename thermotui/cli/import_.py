@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from thermotui.cli.paths import path_argument, path_option
+
 app = typer.Typer(add_completion=False)
 
 NAMES_SHOWN = 12
@@ -15,9 +17,9 @@ NAMES_SHOWN = 12
 @app.command()
 def import_run(
     source: Annotated[
-        Path, typer.Argument(help="CSV, JSONL, TensorBoard event file or directory, W&B offline run (*.wandb).")
+        Path, path_argument(help="CSV, JSONL, TensorBoard event file or directory, W&B offline run (*.wandb).")
     ],
-    log: Annotated[Path | None, typer.Option(help="Run log to write; default: the source's name with .h5.")] = None,
+    log: Annotated[Path | None, path_option(help="Run log to write; default: the source's name with .h5.")] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="FIELD=NAME, repeatable: which column of the source is loss, say.")
     ] = None,

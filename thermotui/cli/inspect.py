@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from thermotui.cli.inspected import print_inspection
+from thermotui.cli.paths import path_argument
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A run log.")],
+    file: Annotated[Path, path_argument(help="A run log.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, stable keys.")] = False,
 ) -> None:
     """Say what a run is and whether its thermodynamics adds up."""

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
+from thermotui.cli.paths import path_argument, path_option
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def plot(
-    file: Annotated[Path, typer.Argument(help="A run log.")],
+    file: Annotated[Path, path_argument(help="A run log.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Picture to write; its ending, png, svg or pdf, says the format."),
+        path_option("--output", "-o", help="Picture to write; its ending, png, svg or pdf, says the format."),
     ] = None,
     panel: Annotated[list[str] | None, typer.Option(help="A panel to draw, repeatable; default: all.")] = None,
     steps: Annotated[str | None, typer.Option(help="FIRST:LAST, a range of steps.")] = None,

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
+from thermotui.cli.paths import path_argument, path_option
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def repair(
-    file: Annotated[Path, typer.Argument(help="A run log: crashed, cut short or corrupted.")],
+    file: Annotated[Path, path_argument(help="A run log: crashed, cut short or corrupted.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Log to write; default: NAME.repaired.h5."),
+        path_option("--output", "-o", help="Log to write; default: NAME.repaired.h5."),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Replace FILE with the repaired log.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, stable keys.")] = False,

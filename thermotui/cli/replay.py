@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from thermotui.cli.paths import path_argument, path_option
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="A run log.")],
-    log: Annotated[Path | None, typer.Option(help="Log to write; default: NAME.replay.h5 in this directory.")] = None,
+    file: Annotated[Path, path_argument(help="A run log.")],
+    log: Annotated[Path | None, path_option(help="Log to write; default: NAME.replay.h5 in this directory.")] = None,
     speed: Annotated[float, typer.Option(help="How many times as fast as the run was.")] = 1.0,
     rate: Annotated[float | None, typer.Option(help="Steps a second, evenly, instead of the run's own pace.")] = None,
 ) -> None:

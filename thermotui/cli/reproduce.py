@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thermotui.cli.paths import path_option
 from thermotui.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ def reproduce(
     learning_rate: Annotated[float, typer.Option(help="Learning rate r; the paper gives none.")] = 0.01,
     forces: Annotated[int, typer.Option(help="Full gradients along each run.")] = 20,
     data: Annotated[str, typer.Option(help="Data set: mnist, fashion-mnist or digits.")] = "mnist",
-    data_dir: Annotated[Path | None, typer.Option(help="Directory of the data set's IDX files.")] = None,
+    data_dir: Annotated[Path | None, path_option(help="Directory of the data set's IDX files.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    log: Annotated[Path, typer.Option(help="Directory of the logs and pictures.")] = Path("runs/figure3"),
+    log: Annotated[Path, path_option(help="Directory of the logs and pictures.")] = Path("runs/figure3"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")] = False,
 ) -> None:
     """Reproduce the paper's Figure 3: parameters, accuracy, noise variance and autocorrelation at three batch sizes."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from thermotui.cli.paths import path_argument
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -39,7 +41,7 @@ class Preset(StrEnum):
 @app.command()
 def scan(
     files: Annotated[
-        list[Path], typer.Argument(help="Run logs, directories of them, or CSV, JSONL, NPZ, TensorBoard, W&B files.")
+        list[Path], path_argument(help="Run logs, directories of them, or CSV, JSONL, NPZ, TensorBoard, W&B files.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: an object, a list of them for several.")] = False,
     fail_on: Annotated[

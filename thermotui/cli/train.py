@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from thermotui.cli.paths import path_option
 from thermotui.cli.watched import on_a_terminal, train_watched
 from thermotui.errors import InputError
 from thermotui.runlog.paths import is_there
@@ -51,7 +52,7 @@ def _parameters(entry: Family) -> list[inspect.Parameter]:
 
 def _option(name: str, kind: Any, default: Any, help: str, panel: str) -> inspect.Parameter:
     declaration = [spelled(name)] if kind is bool and not default else []
-    annotation = Annotated[kind, typer.Option(*declaration, help=help, rich_help_panel=panel)]
+    annotation = Annotated[kind, path_option(*declaration, help=help, rich_help_panel=panel)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

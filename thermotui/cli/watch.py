@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thermotui.cli.opening import Request, open_screen, places_of, writes_unicode
+from thermotui.cli.paths import path_argument
 
 if TYPE_CHECKING:
     from thermotui.analysis.actions import Actions
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def watch(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Run logs, or directories of them.")] = None,
+    paths: Annotated[list[Path] | None, path_argument(help="Run logs, or directories of them.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one plain frame and leave.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Like --once, as JSON.")] = False,
     interval: Annotated[
