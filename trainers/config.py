@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from thermotui.detect.alert import KINDS
 from thermotui.errors import InputError
+from thermotui.runlog.paths import is_directory, is_there
 from trainers.families.options import option
 from trainers.families.registry import FAMILIES
 
@@ -151,3 +152,12 @@ def _split(name: str, text: str, types: tuple[Callable[[str], Any], ...], patter
         except ValueError:
             pass
     raise InputError(f"{spelled(name)} {text} is not of the form {pattern}.")
+
+
+def refuse_existing(log: Path) -> None:
+    """InputError where something lies at `log` already, which a new run does not write over."""
+    if not is_there(log, "written"):
+        return
+    if is_directory(log):
+        raise InputError(f"{log} is a directory; name a file in it with --log, such as {log / 'run.h5'}.")
+    raise InputError(f"{log} exists already; choose another name with --log, or continue it with --resume.")

@@ -13,12 +13,11 @@ import torch
 
 from thermotui.detect.alert import Alert
 from thermotui.errors import InputError
-from thermotui.runlog.paths import is_there
 from thermotui.runlog.reader import RunLogReader
 from thermotui.runlog.schema import State
 from thermotui.runlog.writer import RunLogWriter
 from trainers.checkpoint import Checkpoints, checkpoint_path, load_checkpoint
-from trainers.config import TrainConfig, from_flat
+from trainers.config import TrainConfig, from_flat, refuse_existing
 from trainers.header import make_header
 from trainers.recorder import rows_from
 from trainers.signals import StopWish, catching
@@ -54,8 +53,7 @@ Report = Callable[[Progress], None]
 
 def train(family: str, config: TrainConfig, options: Any, log: Path, report: Report) -> Outcome:
     """Train a family from its first step into a new log; InputError before anything is written."""
-    if is_there(log, "written"):
-        raise InputError(f"{log} exists already; choose another name with --log, or continue it with --resume.")
+    refuse_existing(log)
     training = _built(family, config, options)
     header = make_header(
         training.family,
@@ -81,7 +79,8 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
         unborn = reader.length("steps") == 0 and not checkpoint_path(log).exists()
     checkpoint = None if unborn else load_checkpoint(log, header)
     config, options = from_flat(header.family, header.config)
-    config = replace(config, steps=steps or max(config.steps, header.steps))
+    planned = max(config.steps, header.steps)
+    config = replace(config, steps=steps or planned)
     if checkpoint is not None:
         # Its random numbers go on only on the kind of device that they began on, whichever `auto` would take here.
         config = replace(config, device=checkpoint.get("device", config.device))
@@ -90,9 +89,9 @@ def resume(log: Path, steps: int | None, report: Report) -> Outcome:
                 f"{checkpoint_path(log)}: was saved on cuda, which PyTorch does not find here; resume where it does."
             )
     if checkpoint is not None and checkpoint["step"] >= config.steps:
-        raise InputError(
-            f"{log}: the run has done its {checkpoint['step']} steps; give --steps a larger number to go on."
-        )
+        done = checkpoint["step"]
+        of = f"its {done}" if done >= planned else f"{done} of its {planned}"
+        raise InputError(f"{log}: the run has done {of} steps; give --steps a number above {done} to go on.")
     training = _built(header.family, config, options)
     if checkpoint is not None:
         _restore(training, checkpoint, log)

@@ -110,7 +110,9 @@ def test_npz_and_events(call, log: Path, tmp_path: Path) -> None:
         (["export", "none.h5"], "none.h5: no such file"),
         (["export", "run.h5", "--stream", "stepz"], "there is no stream 'stepz'"),
         (["export", "run.h5", "--field", "los"], "none of the chosen streams has a field 'los'"),
-        (["export", "run.h5", "--steps", "9:1"], "not of the form FIRST:LAST"),
+        (["export", "run.h5", "--steps", "9-1"], "not of the form FIRST:LAST"),
+        (["export", "run.h5", "--steps", "20:10"], "ends before it begins; the first step comes first: 10:20"),
+        (["plot", "run.h5", "--steps", "5:5"], "is a single step; give a range of 2 steps or more"),
         (["export", "run.h5", "-o", "out.xls"], "its ending is no format"),
         (["export", "run.h5", "-o", "run.h5", "--format", "csv"], "exists already"),
         (["export", "run.h5", "--format", "npz"], "standard output takes one stream as CSV"),
@@ -244,6 +246,22 @@ def test_replay_writes_a_log_that_is_watched(call, log: Path, tmp_path: Path) ->
     with RunLogReader(tmp_path / "run.replay.h5") as reader:
         assert reader.length("steps") == 200
         assert reader.length("reservoir") == 20
+
+
+def test_replay_names_no_log_to_watch_before_there_is_one(call, log: Path) -> None:
+    status, _, err = call("replay", "run.h5", "--log", "run.h5")
+    assert (status, err) == (2, "thermotui: run.h5: exists already; choose another name\n")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_import_of_an_empty_directory_asks_for_no_extra(
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "tensorboard", None)
+    (tmp_path / "none").mkdir()
+    sentence = "thermotui: none: neither TensorBoard events (*tfevents*) nor a W&B run (*.wandb) is in it\n"
+    assert call("import", "none") == (2, "", sentence)
 
 
 def test_none_of_them_imports_torch_or_the_screen(log: Path) -> None:

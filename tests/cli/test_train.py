@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from thermotui.runlog.reader import RunLogReader
@@ -86,6 +87,7 @@ def test_without_a_name_the_log_gets_a_telling_one(in_process, tmp_path: Path) -
         (["train", "softmax", "--data", "mnist", "--data-dir", "nowhere"], "nowhere: has no train-images"),
         (["train", "softmax", "--no-replacement", "--batch-size", "5000"], "--batch-size 5000"),
         (["train", "softmax", "--log", "full/of/rubbish.h5"], "full/of/rubbish.h5 exists already"),
+        (["train", "softmax", "--log", "full/of"], "full/of is a directory; name a file in it with --log"),
         (["train", "softmax", "--resume", "nothing.h5"], "nothing.h5"),
         (["train", "softmax", "--resume", "full/of/rubbish.h5"], "rubbish.h5"),
         (["train", "softmax", "--resume", "nothing.h5", "--batch-size", "3"], "leave out --batch-size"),
@@ -125,6 +127,10 @@ def test_resume_continues_and_may_extend(in_process) -> None:
     assert in_process("train", "softmax", *SMALL, "--log", "a.h5")[0] == 0
     status, _, said = in_process("train", "softmax", "--resume", "a.h5")
     assert status == 2 and "has done its 30 steps" in said
+    with h5py.File("a.h5", "a") as log:
+        log.attrs["steps"] = 90
+    status, _, said = in_process("train", "softmax", "--resume", "a.h5", "--steps", "20")
+    assert status == 2 and "has done 30 of its 90 steps; give --steps a number above 30" in said
     status, output, _ = in_process("train", "softmax", "--resume", "a.h5", "--steps", "40")
     assert (status, output) == (0, "a.h5\n")
     status, _, said = in_process("train", "gaussian", "--resume", "a.h5", "--steps", "50")

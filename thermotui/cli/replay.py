@@ -33,8 +33,11 @@ def replay(
     with RunLogReader(file) as reader:
         last = reader.state().step
     console = Console(stderr=True)
-    console.print(f"replaying to {target}; in another terminal: thermotui watch {target}", soft_wrap=True)
+
+    def begun() -> None:
+        console.print(f"replaying to {target}; in another terminal: thermotui watch {target}", soft_wrap=True)
+
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("steps", total=last)
-        send(file, target, speed, rate, lambda step: progress.update(task, completed=step))
+        send(file, target, speed, rate, lambda step: progress.update(task, completed=step), begun)
     typer.echo(target)

@@ -17,8 +17,7 @@ import typer
 from thermotui.cli.paths import path_option
 from thermotui.cli.watched import on_a_terminal, train_watched
 from thermotui.errors import InputError
-from thermotui.runlog.paths import is_there
-from trainers.config import TrainConfig, resolve, spelled
+from trainers.config import TrainConfig, refuse_existing, resolve, spelled
 from trainers.families.registry import FAMILIES, Family
 
 app = typer.Typer(
@@ -69,10 +68,8 @@ def _command(name: str, entry: Family) -> Callable[..., None]:
         if watch:
             if not on_a_terminal():
                 raise InputError("--watch needs a terminal; leave it out, and use `thermotui watch`.")
-            if resume is None and is_there(path, "written"):
-                raise InputError(
-                    f"{path} exists already; choose another name with --log, or continue it with --resume."
-                )
+            if resume is None:
+                refuse_existing(path)
             # sys.argv is what this process was called with: `thermotui train FAMILY …`.
             arguments = [argument for argument in sys.argv[2:] if argument != "--watch"]
             sys.exit(train_watched(arguments if log or resume else [*arguments, "--log", str(path)], path))

@@ -52,14 +52,19 @@ class _Pace:
 
 
 def replay(
-    source: Path, log: Path, speed: float, rate: float | None, report: Callable[[int], None] = lambda step: None
+    source: Path,
+    log: Path,
+    speed: float,
+    rate: float | None,
+    report: Callable[[int], None] = lambda step: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> int:
     """Write the rows of `source` to a new log at `log` as they came, `speed` times as fast; returns the last step.
 
     `rate` in steps a second sets an even pace instead, also for logs whose rows have no times. `report` hears of each
-    step reached. Other streams follow the steps; an alert comes when it was raised, and again when it had ended.
-    RunLogError where `source` is no run log or holds no steps, where its rows have no times and `rate` is None, and
-    where `log` exists.
+    step reached, `begun` once the log is there to be watched. Other streams follow the steps; an alert comes when it
+    was raised, and again when it had ended. RunLogError where `source` is no run log or holds no steps, where its rows
+    have no times and `rate` is None, and where `log` exists.
     """
     with RunLogReader(source) as reader:
         pace = _pace(reader, speed, rate)
@@ -72,6 +77,7 @@ def replay(
             notes=(*reader.header.notes, f"Replay of run {reader.header.run_id}."),
         )
         with RunLogWriter.create(log, header) as writer:
+            begun()
             position, step = 0, 0
             positions = {name: 0 for name in STREAMS if name not in ("steps", "heartbeat")}
             begin = time.monotonic()

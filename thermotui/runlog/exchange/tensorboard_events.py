@@ -10,6 +10,7 @@ import numpy as np
 
 from thermotui.errors import InputError
 from thermotui.runlog.exchange.selection import Selection
+from thermotui.runlog.paths import is_directory
 
 MISSING = "TensorBoard events need tensorboard; install it with: pip install tensorboard"
 
@@ -56,14 +57,15 @@ def _tag(stream: str, name: str) -> str:
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """Records {"step", "time", tag: value} of an event file, or of all event files below a directory, one an event."""
+    # Before the extra is asked for: nobody is to install it for a directory without events.
+    files = sorted(path.rglob("*tfevents*")) if is_directory(path) else [path]
+    if not files:
+        raise InputError(f"{path}: neither TensorBoard events (*tfevents*) nor a W&B run (*.wandb) is in it")
     try:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
         from tensorboard.util import tensor_util
     except ImportError as error:
         raise InputError(MISSING) from error
-    files = sorted(path.rglob("*tfevents*")) if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path}: no TensorBoard event file (*tfevents*) is in it")
     for file in files:
         for event in EventFileLoader(str(file)).Load():
             record: dict[str, Any] = {"step": event.step, "time": event.wall_time}
