@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thermotui.detect.alert import SEVERITIES, Alert, Severity
-from thermotui.runlog.state import ENDED
 
 if TYPE_CHECKING:
     from thermotui.runlog.reader import RunLogReader
@@ -103,16 +102,14 @@ def summarise(log: RunLogReader, path: str, name: str, now: float | None) -> Run
     now = time.time() if now is None else now
     # Rows that another tool logged may have no times.
     timed = len(recent) > 0 and math.isfinite(recent["time"][-1])
-    # What ended had its last sign of life when it was imported or repaired, which says nothing of its rows.
-    without_times = math.nan if state.state in ENDED else state.age
-    age = now - float(recent["time"][-1]) if timed else without_times
+    age = now - float(recent["time"][-1]) if timed else state.age
     return RunSummary(
         path=path,
         name=name,
         state=state.state,
         step=max(state.step, int(recent["step"][-1])) if len(recent) else state.step,
         steps=header.steps,
-        age=max(age, 0.0),
+        age=max(0.0, age),
         rate=_rate(recent),
         message=state.message,
         family=header.family,

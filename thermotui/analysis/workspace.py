@@ -64,7 +64,7 @@ class _Run:
         """A run that is not looked at again grows older all the same."""
         now = time.time() if now is None else now
         if self.summary is not None:
-            self.summary = replace(self.summary, age=max(self.summary.age + now - self.looked, 0.0))
+            self.summary = replace(self.summary, age=max(0.0, self.summary.age + now - self.looked))
         self.looked = now
 
     def close(self) -> None:

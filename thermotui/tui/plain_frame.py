@@ -85,10 +85,9 @@ def _run_lines(summary: RunSummary) -> Iterator[str]:
     steps = f"step {summary.step}" + (f" of {summary.steps}" if summary.steps else "")
     noun = "alert" if summary.alerts == 1 else "alerts"
     alerts = f"{summary.alerts} {noun}, worst {summary.worst}" if summary.alerts else "no alerts"
-    age = f", last row {format_duration(summary.age)} ago" if math.isfinite(summary.age) else ""
-    rows = age if summary.curve_rows else ", no rows"
+    age = f"last row {format_duration(summary.age)} ago" if summary.curve_rows else "no rows"
     message = f"  ({summary.message})" if summary.message else ""
-    yield printable(f"{summary.state:12} {summary.name}: {steps}{rows}, {alerts}{message}")
+    yield printable(f"{summary.state:12} {summary.name}: {steps}, {age}, {alerts}{message}")
 
 
 def _title(snapshot: RunSnapshot) -> str:
