@@ -197,6 +197,15 @@ def test_import_of_a_csv_says_what_it_took(call, tmp_path: Path) -> None:
     assert "no thermodynamic quantity was measured" in err
 
 
+def test_import_leaves_out_a_column_that_nobody_wants(call, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("step,loss,acc\n0,1.0,87%\n1,0.9,NA\n")
+    status, _, err = call("import", "other.csv")
+    assert status == 2 and "or leave it out with --column accuracy=" in err
+    status, out, err = call("import", "other.csv", "--column", "accuracy=")
+    assert (status, out) == (0, "other.csv.h5 (2 steps from CSV)\n")
+    assert "left out: acc" in err
+
+
 def test_repair_reports_and_writes_beside(call, log: Path, tmp_path: Path) -> None:
     log.write_bytes(log.read_bytes()[:-1000])
     cut = log.read_bytes()
@@ -210,6 +219,20 @@ def test_repair_reports_and_writes_beside(call, log: Path, tmp_path: Path) -> No
         assert reader.header.run_id == "run"
     assert call("repair", "run.h5", "--in-place")[0] == 0
     assert call("inspect", "run.h5")[0] == 0
+
+
+def test_signs_of_life_are_no_rows_that_repair_saves(call, log: Path) -> None:
+    with h5py.File(log) as file:
+        tables = [file[name].id for name in STREAMS if name != "heartbeat" and len(file[name])]
+        chunks = [table.get_chunk_info(at) for table in tables for at in range(table.get_num_chunks())]
+        assert len(file["heartbeat"])
+    content = bytearray(log.read_bytes())
+    for chunk in chunks:
+        content[chunk.byte_offset : chunk.byte_offset + chunk.size] = b"\xff" * chunk.size
+    log.write_bytes(content)
+    status, out, err = call("repair", "run.h5", "--in-place")
+    assert (status, out) == (2, "") and "nothing but its header could be saved" in err
+    assert log.read_bytes() == content
 
 
 @pytest.mark.parametrize("where", [["-o", "saved.h5"], ["--in-place"]])

@@ -429,6 +429,57 @@ def test_gradients_that_are_rounding_have_no_say(kind: str) -> None:
     assert mobility_of(both)[0] == pytest.approx(mobility_of(one)[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.Adam(p, lr=0.1, eps=1e-6),
+        lambda p: torch.optim.Adagrad(p, lr=0.1, initial_accumulator_value=0.1, eps=1e-3),
+        lambda p: torch.optim.Adamax(p, lr=0.1, eps=1e-3),
+    ],
+    ids=["adam", "adagrad", "adamax"],
+)
+def test_components_without_gradient_have_no_say_at_any_precision(make: Make, dtype: torch.dtype) -> None:
+    """Half precision has no room for 1/ε, and rounds what an accumulator begins with."""
+    some, none = (nn.Parameter(torch.zeros(4, dtype=dtype)) for _ in range(2))
+    optimizer = make(iter([some, none]))
+    found = Mobility(optimizer, [[some, none], [some], [none]])
+    gradient = torch.tensor([0.25, 0.25, 0.0, 0.0], dtype=dtype)
+    for _ in range(3):
+        some.grad, none.grad = gradient.clone(), torch.zeros_like(none)
+        optimizer.step()
+    both, alone, nothing = mobility_of(found)
+    assert np.isfinite(alone) and both == pytest.approx(alone, rel=1e-3) and np.isnan(nothing)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12, 1e18])
+def test_squares_of_any_size_have_their_place(size: float) -> None:
+    parameter = nn.Parameter(torch.zeros(1000, dtype=torch.float64))
+    optimizer = torch.optim.Adam([parameter], lr=0.1)
+    found = Mobility(optimizer, [[parameter]])
+    parameter.grad = torch.full_like(parameter, size)
+    optimizer.step()
+    assert mobility_of(found)[0] == pytest.approx(0.1 / (size + 1e-8), rel=1e-5)
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_groups_of_other_rates_are_weighed_alike(monkeypatch: pytest.MonkeyPatch, lent: bool) -> None:
+    monkeypatch.setattr("thermotui.probe.mobility.on_device", lambda value: isinstance(value, Tensor))
+    slow, fast = (nn.Parameter(torch.zeros(size, dtype=torch.float64)) for size in (40, 4))
+    rates: list[Any] = [1e-3, torch.tensor(0.1, dtype=torch.float64) if lent else 0.1]
+    groups = [{"params": [one], "lr": rate} for one, rate in zip((slow, fast), rates, strict=True)]
+    optimizer = torch.optim.Adam(groups)
+    found = Mobility(optimizer, [[slow, fast]])
+    slow.grad, fast.grad = torch.full_like(slow, 0.01), torch.full_like(fast, 1.0)
+    optimizer.step()
+    preconditioner = found.preconditioner()
+    host, device = found.rates(), found.rates_on_device()
+    assert preconditioner is not None
+    mobility = float((preconditioner * device if device is not None else preconditioner * host[0])[0])
+    moved = [slow.detach().neg(), fast.detach().neg()]
+    assert mobility == pytest.approx(response(moved, [slow.grad, fast.grad]), rel=1e-5)
+
+
 def test_the_temperature_of_a_layer_with_a_dead_parameter_is_that_of_its_components(tmp_path: Path) -> None:
     """½ ⟨μ_i Var(η_i)⟩, from gradients of many batches where θ hardly moves: keys' biases have none but rounding."""
     torch.manual_seed(0)

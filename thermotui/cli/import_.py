@@ -21,7 +21,8 @@ def import_run(
     ],
     log: Annotated[Path | None, path_option(help="Run log to write; default: the source's name with .h5.")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="FIELD=NAME, repeatable: which column of the source is loss, say.")
+        list[str] | None,
+        typer.Option(help="FIELD=NAME, repeatable: which column of the source is loss, say; FIELD= for none."),
     ] = None,
 ) -> None:
     """Make a run log that `watch`, `scan` and the other commands take. It has no thermodynamic columns, and says so.
@@ -34,7 +35,7 @@ def import_run(
     columns = {}
     for text in column or []:
         field, equals, name = text.partition("=")
-        if not equals or not name:
+        if not equals or not field:
             raise InputError(f"--column {text} is not of the form FIELD=NAME, such as loss=train/loss")
         columns[field] = name
     report = importing.import_run(source, log or Path(f"{source.resolve().name}.h5"), columns)

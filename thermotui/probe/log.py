@@ -259,7 +259,7 @@ class ProbeLog:
 def _on_host(rates: Sequence[float | Tensor]) -> Sequence[float]:
     """With one transfer for those that lie on the device."""
     lent = [rate for rate in rates if isinstance(rate, Tensor)]
-    values = iter(torch.stack(lent).double().tolist() if lent else ())
+    values = iter(torch.stack(lent).cpu().double().tolist() if lent else ())
     return [next(values) if isinstance(rate, Tensor) else rate for rate in rates]
 
 

@@ -9,6 +9,7 @@ as far as the preconditioner is slow against the noise.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -175,16 +176,33 @@ class Mobility:
         self, preconditioner: Preconditioner, layer: Sequence[Parameter], groups: Mapping[int, Group]
     ) -> Tensor | None:
         """Weighted mean over a layer's components, float32; None where nothing is known of any of its parameters."""
-        found = []
+        found, sizes, rates = [], [], []
         for parameter in layer:
             state, group = self.optimizer.state.get(parameter), groups.get(id(parameter))
-            if state is None or group is None or not preconditioner.known(state):
+            if state is None or group is None or not parameter.numel() or not preconditioner.known(state):
                 continue
-            found.append(torch.stack(preconditioner.weighted(state, group)))
+            found.append(preconditioner.weighted(state, group))
+            sizes.append(parameter.numel())
+            rate = group.get("lr")
+            factor = _rate(group, self._accumulates)
+            rates.append(rate.detach().reshape(()) * factor if on_device(rate) else factor)
         if not found:
             return None
-        sums = torch.stack(found).sum(0)
-        return sums[0] / sums[1]
+        dtype = functools.reduce(torch.promote_types, (each[2].dtype for each in found))
+        moved, weights, largest = (torch.stack([one.to(dtype) for one in each]) for each in zip(*found, strict=True))
+        shares = largest / largest.amax()
+        moved = moved * shares
+        if any(isinstance(rate, Tensor) for rate in rates) or len(set(rates)) > 1:
+            moved = moved * _relative(rates, sizes, moved)
+        return (moved.sum() / (weights * shares).sum()).float()
+
+
+def _relative(rates: Sequence[float | Tensor], sizes: Sequence[int], like: Tensor) -> Tensor:
+    """The rates of parameters by their mean over the components, which `Mobility.rates` has; 1 where that is 0."""
+    each = torch.stack([like.new_full((), rate) if isinstance(rate, float) else rate.to(like) for rate in rates])
+    total = sum(sizes)
+    mean = torch.stack([rate * (size / total) for rate, size in zip(each, sizes, strict=True)]).sum()
+    return torch.where(mean > 0, each / mean, 1.0)
 
 
 def _rate(group: Mapping[str, Any], accumulates: bool) -> float:

@@ -36,17 +36,24 @@ class Preconditioner(NamedTuple):
         # Adagrad has a state before its first step.
         return all(name in state for name in self.needs) and not _is_zero(state["step"])
 
-    def weighted(self, state: State, group: Group) -> tuple[Tensor, Tensor]:
-        """Σ p_i w_i and Σ w_i, scalars, float32: w_i is the mean square of g_i as the optimizer has it.
+    def weighted(self, state: State, group: Group) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ p_i w_i/w, Σ w_i/w and w, the largest w_i: scalars. w_i is the mean square of g_i as the optimizer has it.
 
         What moves the parameters is Σ p_i g_i². A component whose gradient is nothing but rounding, as the bias of an
-        attention's keys, has a p_i of up to 1/ε, and would make the mean of all by itself.
+        attention's keys, has a p_i of up to 1/ε, and would make the mean of all by itself. Squares of any size have
+        their place in w, which has the dtype of the state, float32 at least.
         """
-        grown = _real(state[self.needs[1]]).float() - (group[self.least] if self.least else 0.0)
-        squares = grown.clamp_(min=0.0)
+        begun = group[self.least] if self.least else 0.0
+        grown = _real(state[self.needs[1]])
+        seen = grown > begun
+        wide = {name: _wide(value) for name, value in state.items()}
+        sizes = torch.where(seen, _wide(grown) - begun, 0.0)
+        largest = sizes.amax()
+        weights = sizes / torch.where(largest > 0, largest, 1.0)
         if self.grows_like_gradients:
-            squares = squares.square_()
-        return (self.factors(state, group).float() * squares).sum(), squares.sum()
+            weights, largest = weights.square(), largest.square()
+        factors = torch.where(seen, self.factors(wide, group), 0.0)
+        return (factors * weights).sum(), weights.sum(), largest
 
 
 def preconditioner_of(optimizer: Optimizer) -> Preconditioner | None:
@@ -63,6 +70,12 @@ def _step(state: State) -> Any:
     """Steps made: a number where it is on the host, as exact as the optimizer has it."""
     step = state["step"]
     return step.item() if isinstance(step, Tensor) and step.is_cpu else step
+
+
+def _wide(value: Any) -> Any:
+    """Half precision has no room for ε, nor for sums."""
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
 
 
 def _real(tensor: Tensor) -> Tensor:

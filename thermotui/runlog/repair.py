@@ -17,7 +17,7 @@ from thermotui.runlog.handle import LogFile
 from thermotui.runlog.header import ATTRIBUTES, parse_header
 from thermotui.runlog.opening import open_file, read_attributes, read_superblock
 from thermotui.runlog.rollup import rolled_fields
-from thermotui.runlog.schema import STREAMS, Header, Stream, row_dtype
+from thermotui.runlog.schema import HEARTBEAT, STREAMS, Header, Stream, row_dtype
 from thermotui.runlog.state import ENDED, judge
 from thermotui.runlog.storage import Storage, lock_file, new_storage
 from thermotui.runlog.table import Table
@@ -75,8 +75,10 @@ def repair(path: Path, output: Path | None = None) -> Repair:
 
 def _refuse_to_save_nothing(path: Path, problems: list[str], streams: tuple[StreamRepair, ...]) -> None:
     damaged = problems or any(stream.problem for stream in streams)
-    if damaged and not any(stream.saved for stream in streams):
-        found = sum(stream.found for stream in streams)
+    # Signs of life are none of what was measured.
+    measured = [stream for stream in streams if stream.stream != HEARTBEAT.name]
+    if damaged and not any(stream.saved for stream in measured):
+        found = sum(stream.found for stream in measured)
         lost = f"none of its {found} rows is sound" if found else "there are no rows in it"
         raise EmptyRunLogError(path, f"nothing but its header could be saved, {lost}; no log was written")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from thermotui.errors import InputError
 from thermotui.runlog.buffer import Rows, default_row
-from thermotui.runlog.exchange.records import Record, number_in, read_records, stated, step_in
+from thermotui.runlog.exchange.records import EMPTIED, Record, number_in, read_records, stated, step_in
 from thermotui.runlog.schema import STEPS, Header, row_dtype
 from thermotui.runlog.storage import new_storage, own_header
 from thermotui.runlog.writer import heartbeat_row
@@ -63,7 +63,8 @@ class Imported:
 def import_run(source: Path, log: Path, columns: Mapping[str, str], family: str = "imported") -> Imported:
     """Write the records of `source` to a new run log at `log`.
 
-    `columns` maps fields of `steps` to names in the source; fields not in it are looked for under their usual names. A
+    `columns` maps fields of `steps` to names in the source, or to nothing where they are to be left out; fields not in
+    it are looked for under their usual names. A
     source without a step column is numbered from 0. Memory does not grow with the source. InputError where there is
     nothing to import, for an unknown field or name, for what is not a number, and for steps that decrease.
     """
@@ -111,13 +112,14 @@ def _names_in(source: Path, records: Iterator[Record]) -> set[str]:
 def _choose(source: Path, names: set[str], columns: Mapping[str, str]) -> dict[str, str]:
     """The source name of each field of `steps` that is there."""
     for field, name in columns.items():
-        if name not in names:
+        if name and name not in names:
             raise InputError(f"{source}: has no column {name!r} for {field}; it has {', '.join(sorted(names)[:20])}")
     chosen = dict(columns)
     for field, usual in USUAL_NAMES.items():
         found = [name for name in usual if name in names]
         if field not in chosen and found:
             chosen[field] = found[0]
+    chosen = {field: name for field, name in chosen.items() if name}
     if not set(chosen) - {"step", "time"}:
         raise InputError(
             f"{source}: none of its columns ({', '.join(sorted(names)[:20])}) has a usual name; "
@@ -132,7 +134,12 @@ def _steps(source: Path, records: Iterator[Record], chosen: Mapping[str, str]) -
     current: dict[str, float] = {}
     last = None
     for index, record in enumerate(records):
-        cells = {field: number_in(source, record, chosen[field], index + 1) for field in measured}
+        cells = {
+            field: number_in(
+                source, record, chosen[field], index + 1, f"{EMPTIED}, or leave it out with --column {field}="
+            )
+            for field in measured
+        }
         values = {field: value for field, value in cells.items() if value is not None}
         if not values:
             continue

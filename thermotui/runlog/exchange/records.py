@@ -96,17 +96,17 @@ def stated(value: object) -> float | None:
         return None
 
 
-def number_in(path: Path, record: Record, name: str, entry: int) -> float | None:
-    """The number in a cell, which NaN is one of; None for an empty one. InputError for anything else."""
+EMPTIED = "leave it empty where nothing was measured"
+
+
+def number_in(path: Path, record: Record, name: str, entry: int, mend: str = EMPTIED) -> float | None:
+    """The number in a cell, which NaN is one of; None for an empty one. InputError, with how to mend it, for others."""
     cell = record.get(name)
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
     found = stated(cell)
     if found is None:
-        raise InputError(
-            f"{path}: {cell!r:.40} in column {name!r}, entry {entry}, is not a number; leave it empty where nothing "
-            "was measured"
-        )
+        raise InputError(f"{path}: {cell!r:.40} in column {name!r}, entry {entry}, is not a number; {mend}")
     return found
 
 
