@@ -11,18 +11,23 @@ from trainers.header import make_header
 from trainers.training import Training
 
 
-@pytest.mark.parametrize(("batch_size", "replacement"), [(1, True), (2, True), (15, False), (30, False)])
-def test_temperature_of_an_rbm_agrees_with_the_full_gradient(batch_size: int, replacement: bool) -> None:
-    values = {"data": "bars-and-stripes", "hidden": 6, "batch_size": batch_size, "replacement": replacement}
-    values |= {"steps": 300, "learning_rate": 1e-4, "reservoir_stride": 3, "full_stride": 3, "stride": 100}
-    config, options = resolve("rbm", values | {"ensemble": 8, "probe_size": 64, "device": "cpu"})
-    training = Training("rbm", config, options)
+def trained(family: str, values: dict[str, Any]) -> tuple[Training, np.ndarray]:
+    """A run to its end, and the rows of `reservoir`."""
+    config, options = resolve(family, values | {"ensemble": 8, "probe_size": 64, "device": "cpu"})
+    training = Training(family, config, options)
     training.begin()
     for _ in range(config.steps):
         training.advance()
         if training.block_is_full:
             training.recorder.drain()
-    rows, _ = training.meter.drain()
+    return training, training.meter.drain()[0]
+
+
+@pytest.mark.parametrize(("batch_size", "replacement"), [(1, True), (2, True), (15, False), (30, False)])
+def test_temperature_of_an_rbm_agrees_with_the_full_gradient(batch_size: int, replacement: bool) -> None:
+    values = {"data": "bars-and-stripes", "hidden": 6, "batch_size": batch_size, "replacement": replacement}
+    values |= {"steps": 300, "learning_rate": 1e-4, "reservoir_stride": 3, "full_stride": 3, "stride": 100}
+    _, rows = trained("rbm", values)
     for layer in (0, 1):
         within, full = (rows[name][:, layer].astype(float) for name in ("temperature", "temperature_full"))
         difference = within - full
@@ -42,14 +47,7 @@ def test_what_samples_draw_themselves_is_no_finite_population(family: str, batch
     values: dict[str, Any] = {"batch_size": batch_size, "replacement": replacement}
     values |= chains if family == "rbm" else {"data": "digits", "widths": "8", "latent": 2, "optimizer": "sgd"}
     values |= {"steps": 300, "learning_rate": 1e-7, "reservoir_stride": 2, "full_stride": 0, "stride": 1000}
-    config, options = resolve(family, values | {"ensemble": 8, "probe_size": 64, "device": "cpu"})
-    training = Training(family, config, options)
-    training.begin()
-    for _ in range(config.steps):
-        training.advance()
-        if training.block_is_full:
-            training.recorder.drain()
-    rows, _ = training.meter.drain()
+    training, rows = trained(family, values)
     gradients = []
     for _ in range(1000):
         training.family.gradient(training.schedule.next(), measure_noise=False)
